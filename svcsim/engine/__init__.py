@@ -1,0 +1,1 @@
+"""A thin skin over SimPy: the clock, events, stations, timers and random streams."""
