@@ -1,0 +1,70 @@
+"""The simulated clock: SimPy's environment with integer nanoseconds and three ranks within one instant.
+
+The control plane runs as SimPy processes (`process`, `sleep`, `event`); commits of kube-proxy and everything that packets do
+are `Hop` objects, which are SimPy events themselves (see `svcsim.engine.hop`). Events of one nanosecond run in the order
+control plane, commits, packets, and within a rank in the order in which they were scheduled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import simpy
+from simpy.events import NORMAL
+
+CONTROL = NORMAL
+COMMIT = NORMAL + 1
+PACKET = NORMAL + 2
+
+Signal = simpy.Event
+ProcessGenerator = Generator[simpy.Event, Any, Any]
+
+
+class _Call(simpy.Event):
+    """A function that the clock calls at an instant."""
+
+    __slots__ = ()
+
+
+class Clock:
+    """Simulated time. `now` is an int; nothing else advances it but `run`."""
+
+    __slots__ = ("environment", "events")
+
+    def __init__(self) -> None:
+        self.environment = simpy.Environment(initial_time=0)
+        self.events = 0
+
+    @property
+    def now(self) -> int:
+        """The current instant in nanoseconds since the start of the run."""
+        return self.environment._now  # type: ignore[return-value]
+
+    def process(self, generator: ProcessGenerator) -> simpy.Process:
+        """Start a control-plane process."""
+        return self.environment.process(generator)
+
+    def sleep(self, delay_ns: int) -> simpy.Event:
+        """An event that happens after a delay, to `yield` in a process."""
+        return self.environment.timeout(delay_ns)
+
+    def signal(self) -> Signal:
+        """An event that a process waits for and another one triggers with `succeed()`."""
+        return self.environment.event()
+
+    def any_of(self, *events: simpy.Event) -> simpy.Event:
+        """An event that happens with the first of the given ones."""
+        return self.environment.any_of(events)
+
+    def after(self, delay_ns: int, action: Callable[[], None], rank: int = CONTROL) -> None:
+        """Call a function after a delay."""
+        event = _Call(self.environment)
+        event._ok = True
+        event._value = None
+        event.callbacks = [lambda _: action()]
+        self.environment.schedule(event, rank, delay_ns)
+
+    def run(self, until_ns: int) -> None:
+        """Let everything happen that is due before `until_ns`."""
+        self.environment.run(until=until_ns)

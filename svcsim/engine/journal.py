@@ -1,0 +1,54 @@
+"""What happened in the control plane, in order: the source of the timeline and of each fault's anatomy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Detail = str | int | float | tuple[str, ...]
+
+
+class Happening(StrEnum):
+    """Kinds of journal entries; `subject` says of whom."""
+
+    FAULT_BEGIN = "fault.begin"  # subject: the fault's text; detail: index, targets (names), pods, nodes
+    FAULT_END = "fault.end"
+    POD_SCHEDULED = "pod.scheduled"  # subject: namespace/name of the pod; detail: node
+    POD_READY = "pod.ready"
+    POD_NOT_READY = "pod.not_ready"  # detail: reason
+    POD_TERMINATING = "pod.terminating"
+    POD_REMOVED = "pod.removed"
+    CONTAINER_STARTED = "container.started"  # subject: the pod
+    CONTAINER_EXITED = "container.exited"
+    SERVICE_CHANGED = "service.changed"  # subject: namespace/name of the Service
+    ENDPOINTS_UPDATED = "endpoints.updated"  # subject: the Service; detail: object (Endpoints, EndpointSlice), ready, total
+    PROXY_SYNCED = "proxy.synced"  # subject: the node; detail: services (changed), began_ns, rules, kind (full, partial)
+    PROXY_STOPPED = "proxy.stopped"
+    PROXY_STARTED = "proxy.started"
+    NODE_READY = "node.ready"  # subject: the node
+    NODE_NOT_READY = "node.not_ready"
+    NODE_DOWN = "node.down"
+    NODE_UP = "node.up"
+    CONNTRACK_FULL = "conntrack.full"  # subject: the node; first drop of an episode
+    NOTE = "note"  # a sentence for the reader, such as a fall-back of a proxy mode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One happening: when, what, of whom, and what else is known."""
+
+    at_ns: int
+    kind: Happening
+    subject: str
+    detail: dict[str, Detail] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Journal:
+    """All entries of a run in the order in which they happened."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    def add(self, at_ns: int, kind: Happening, subject: str, **detail: Detail) -> None:
+        """Write an entry."""
+        self.entries.append(Entry(at_ns, kind, subject, detail))
