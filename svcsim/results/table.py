@@ -1,0 +1,68 @@
+"""The table a mode, as text cells that the terminal, the notebook and the report set in their own way."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from svcsim.units import format_ns
+
+if TYPE_CHECKING:
+    from svcsim.results.comparison import Variant
+
+Rows = list[tuple[str, ...]]
+
+HEADINGS = (
+    "mode", "requests", "succeeded", "p50", "p90", "p99", "p99.9", "max", "proxy CPU", "busiest/mean"
+)
+
+
+def mode_rows(variants: Sequence[Variant]) -> Rows:
+    """A row of headings and one row a variant; latencies are over successes, replications are pooled."""
+    return [HEADINGS, *(_row(variant) for variant in variants)]
+
+
+def _row(variant: Variant) -> tuple[str, ...]:
+    selection = variant.measured
+    latency = selection.latency
+    return (
+        variant.label,
+        f"{len(selection):,}",
+        percent(selection.success),
+        *(format_ns(latency.quantile(share)) for share in (0.5, 0.9, 0.99, 0.999, 1.0)),
+        format_ns(variant.proxy_cpu_ns),
+        ratio(variant.balance),
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that says 100% only for all of them and 0% only for none; a dash for NaN."""
+    if math.isnan(share):
+        return "–"
+    if share in (0.0, 1.0):
+        return f"{share:.0%}"
+    text = f"{100 * share:.2f}"
+    if text == "100.00":
+        return ">99.99%"
+    return "<0.01%" if text == "0.00" else f"{text}%"
+
+
+def ratio(value: float) -> str:
+    """A ratio with two decimals; a dash for NaN."""
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def html_table(rows: Rows) -> str:
+    """A table whose first row is the heading and whose columns but the first are figures."""
+    lines = ["<table>"]
+    for index, row in enumerate(rows):
+        tag = "th" if index == 0 else "td"
+        cells = "".join(
+            f'<{tag} style="text-align:{"left" if column == 0 else "right"}">{html.escape(cell)}</{tag}>'
+            for column, cell in enumerate(row)
+        )
+        lines.append(f"<tr>{cells}</tr>")
+    lines.append("</table>")
+    return "\n".join(lines)
