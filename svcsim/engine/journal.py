@@ -49,6 +49,6 @@ class Journal:
 
     entries: list[Entry] = field(default_factory=list)
 
-    def add(self, at_ns: int, kind: Happening, subject: str, **detail: Detail) -> None:
+    def add(self, at_ns: int, kind: Happening, subject: str, /, **detail: Detail) -> None:
         """Write an entry."""
         self.entries.append(Entry(at_ns, kind, subject, detail))
