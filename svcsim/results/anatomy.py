@@ -2,9 +2,9 @@
 
 Each instant is the first journal entry that qualifies, from the fault's beginning on:
 
-- *detected*: a pod or node of the fault is reported not ready, or a pod of it is terminating or removed;
-- *endpoints updated*: the first update of a Service's endpoints after that which names one of the fault's pods
-  (entries without the detail `pods` may be any);
+- *detected*: a pod or node of the fault is not ready, or a pod of it is terminating or removed;
+- *endpoints updated*: the first update of a Service's endpoints after that which names one of its pods (an
+  entry without the detail `pods` may be of any);
 - *synced*, of each node: its kube-proxy's first sync after the update that carries the Service and began no
   earlier;
 - *ready again*: a pod or node of the fault is reported ready after it was detected.

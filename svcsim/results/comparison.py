@@ -99,10 +99,9 @@ class Variant:
         """CPU of all kube-proxies, the mean over replications."""
         return statistics.fmean(run.proxy_cpu_ns for run in self.runs)
 
-    @cached_property
-    def faults(self) -> tuple[tuple[FaultAnatomy, ...], ...]:
-        """For each fault its anatomy in each replication."""
-        return tuple(zip(*(run.faults for run in self.runs), strict=False))
+    def fault(self, index: int) -> tuple[FaultAnatomy, ...]:
+        """The anatomies, one a replication, of the fault at that place of the scenario's list, from 0."""
+        return tuple(fault for run in self.runs for fault in run.faults if fault.index == index)
 
 
 class Comparison:
@@ -135,6 +134,11 @@ class Comparison:
             if variant.label == label:
                 return variant
         raise UsageError(f"there is no result of {label!r}{nearest(label, self.labels)}")
+
+    def matching(self, mode: str) -> tuple[Variant, ...]:
+        """The variant of that label, or those of a mode with any scheduler: `ipvs` matches `ipvs/rr`."""
+        chosen = tuple(variant for variant in self.variants if variant.label.startswith(f"{mode}/"))
+        return (self[mode],) if mode in self.labels or not chosen else chosen
 
     @property
     def plot(self) -> Any:

@@ -130,6 +130,16 @@ class Result:
         """CPU of all nodes' kube-proxies together."""
         return sum(self.counters.proxy_cpu_ns.values())
 
+    @property
+    def kernel_cpu_ns(self) -> int:
+        """CPU of packet processing on all nodes together."""
+        return sum(self.counters.kernel_cpu_ns.values())
+
+    @property
+    def packets_dropped(self) -> int:
+        """Packets dropped for any cause."""
+        return sum(self.counters.packets_dropped.values())
+
     @cached_property
     def faults(self) -> tuple[FaultAnatomy, ...]:
         """The anatomy of each fault, in the order in which they began."""
