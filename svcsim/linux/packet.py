@@ -45,13 +45,27 @@ class Packet(NamedTuple):
     hook: Hook = Hook.PREROUTING
 
 
+class Flow(Protocol):
+    """A connection's own entry in a load balancer of the kernel, which follows the connection's state."""
+
+    def on_packet(self, now_ns: int) -> bool:
+        """Packets passed: the entry's time starts anew. False if the entry is gone: the kernel drops or resets the flow."""
+
+    def on_close(self, now_ns: int, *, by_client: bool) -> None:
+        """FINs passed in both directions, the first one from the client or from the server."""
+
+    def on_reset(self, now_ns: int) -> None:
+        """A RST passed."""
+
+
 @dataclass(slots=True)
 class Decision:
     """The outcome for a first packet, and the work that it cost.
 
     `destination` and `destination_port` are after DNAT. `service_rules` counts the rules examined in the linear Service list
     (nat KUBE-SERVICES and, where it falls through to it, KUBE-NODEPORTS); `statistic_rules` the `statistic` rules examined
-    (the last endpoint has none); `rules` all rules examined, of every table and chain, in order to explain.
+    (the last endpoint has none); `rules` all rules examined, of every table and chain, in order to explain. `flow` is set where
+    the kernel keeps a state of its own for the connection, beside conntrack (IPVS).
     """
 
     verdict: Verdict
@@ -61,6 +75,7 @@ class Decision:
     service_rules: int = 0
     statistic_rules: int = 0
     rules: int = 0
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True, slots=True)

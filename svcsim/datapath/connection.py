@@ -1,0 +1,196 @@
+"""Connections and requests: what travels, and how the time of a request is kept.
+
+A request knows its connection, a connection its hosts and namespaces, never the other way round beyond the request that is
+under way: the garbage collector rests during a run. Both are hops (`svcsim.engine.hop`): they are what the clock schedules.
+
+The time from the intended send to the outcome is partitioned: `mark_ns` is when the current part began, `phase` says which
+one it is, and each boundary adds now - mark to its part. So the parts sum to the latency, exactly.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+from svcsim.engine.hop import Hop, Step
+from svcsim.linux.packet import TCP
+
+if TYPE_CHECKING:
+    from svcsim.datapath.host import Host, Listener, Namespace
+    from svcsim.linux.conntrack import Entry
+    from svcsim.linux.packet import Flow
+    from svcsim.linux.ports import PortAllocator
+    from svcsim.results.records import Outcome
+
+
+class Phase(IntEnum):
+    """What a request waits for; each is a part of its latency."""
+
+    WAIT = 0
+    DNS = 1
+    RETRY = 2
+    CONNECT = 3
+    REQUEST = 4
+    QUEUE = 5
+    SERVICE = 6
+    RESPONSE = 7
+
+
+class Client(Protocol):
+    """Who sends requests on connections: a workload's client, a kubelet's prober, a resolver, a proxy."""
+
+    def connected(self, connection: Connection, now_ns: int) -> None:
+        """The handshake is complete."""
+
+    def connect_failed(self, connection: Connection, outcome: Outcome, now_ns: int) -> None:
+        """The connection will not be: refused, no route, or SYN retries used up."""
+
+    def answered(self, request: Request, finish_ns: int) -> None:
+        """The whole answer is in the client's hands at `finish_ns`, a little ahead of now."""
+
+    def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
+        """The request got an error: reset, refused (UDP), no route, shed by the server."""
+
+    def disconnected(self, connection: Connection, now_ns: int) -> None:
+        """The server closed or reset the connection while no request was on it."""
+
+
+class Request(Hop):
+    """One attempt at an application exchange."""
+
+    __slots__ = (
+        "answer_bytes", "attempt", "backoff_uniform", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "epoch",
+        "extra_ns", "intended_ns", "live", "mark_ns", "overload", "paused_ns", "phase", "pick_uniform", "position", "queue_ns", "request_bytes",
+        "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform", "source", "transmission", "wait_ns",
+    )
+
+    def __init__(
+        self, client: Client, sequence: int, intended_ns: int, request_bytes: int, answer_bytes: int,
+        service_uniform: float, pick_uniform: float,
+    ) -> None:
+        self.client = client
+        self.sequence = sequence
+        self.intended_ns = self.mark_ns = intended_ns
+        self.request_bytes = request_bytes
+        self.answer_bytes = answer_bytes
+        self.service_uniform = service_uniform
+        self.pick_uniform = pick_uniform
+        self.live = True
+        self.overload = False
+        self.attempt = 0
+        self.phase = 0
+        self.deadline_ns = 0
+        self.extra_ns = 0
+        self.connection: Connection | None = None
+        self.wait_ns = self.dns_ns = self.retry_ns = self.connect_ns = 0
+        self.request_ns = self.queue_ns = self.service_ns = self.response_ns = 0
+
+    def close_part(self, now_ns: int) -> None:
+        """Book the time since the last boundary on the part that is under way."""
+        spent_ns = now_ns - self.mark_ns
+        self.mark_ns = now_ns
+        phase = self.phase
+        if phase == Phase.WAIT:
+            self.wait_ns += spent_ns
+        elif phase == Phase.DNS:
+            self.dns_ns += spent_ns
+        elif phase == Phase.RETRY:
+            self.retry_ns += spent_ns
+        elif phase == Phase.CONNECT:
+            self.connect_ns += spent_ns
+        elif phase == Phase.REQUEST:
+            self.request_ns += spent_ns
+        elif phase == Phase.QUEUE:
+            self.queue_ns += spent_ns
+        elif phase == Phase.SERVICE:
+            self.service_ns += spent_ns
+        else:
+            self.response_ns += spent_ns
+
+    def next_attempt(self, service_uniform: float, pick_uniform: float) -> Request:
+        """The same request, to be tried again: what it has cost so far, except waiting and resolving, becomes `retry_ns`."""
+        again = Request(
+            self.client, self.sequence, self.intended_ns, self.request_bytes, self.answer_bytes, service_uniform, pick_uniform
+        )
+        again.attempt = self.attempt + 1
+        again.mark_ns = self.mark_ns
+        again.phase = Phase.RETRY
+        again.wait_ns = self.wait_ns
+        again.dns_ns = self.dns_ns
+        again.retry_ns = (
+            self.retry_ns + self.connect_ns + self.request_ns + self.queue_ns + self.service_ns + self.response_ns
+        )
+        return again
+
+
+Station = tuple[list[int], int, int, int, Step]
+"""A CPU queue on the way: (free instants of the host's queues, which one, cost, delay to the next, next step)."""
+
+
+class Connection(Hop):
+    """A transport connection (TCP) or flow (UDP) between a client's port and a Service or address.
+
+    `forward` and `backward` are the stations of an established packet in each direction, valid for `generation`. `near_entry` is
+    the conntrack entry on the host that decides where it goes (`entry_host`), `far_entry` the one on the server's host if that is
+    another. While its first packet travels, `departure_ns` is when it leaves the host that it is on, and `backend_address` and
+    `backend_port` are where it is going.
+    """
+
+    __slots__ = (
+        "backend_address", "backend_port", "backward", "client", "client_port", "deadline_ns", "departure_ns", "destination",
+        "destination_port", "entry_host", "far_entry", "flow", "forward", "generation", "key", "lossy", "namespace", "near_entry", "open",
+        "ordinal", "pick_uniform", "port_pool", "protocol", "proxy_exchange_ns", "queue", "rewritten", "request", "rules", "server",
+        "server_host", "server_namespace", "source", "source_port", "syn_attempt", "used", "window", "free_at_ns", "source_process", "endpoint", "flags", "position", "syn_sent_ns", "tag",
+    )
+
+    def __init__(
+        self, client: Client, namespace: Namespace, client_port: int, destination: int, destination_port: int,
+        protocol: int, key: int, pick_uniform: float,
+    ) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.client_port = client_port
+        self.destination = destination
+        self.destination_port = destination_port
+        self.protocol = protocol
+        self.key = key
+        self.pick_uniform = pick_uniform
+        self.ordinal = 0
+        self.syn_attempt = 0
+        self.deadline_ns = 0
+        self.generation = -1
+        self.open = False
+        self.rules = 0
+        self.request: Request | None = None
+        self.server: Listener | None = None
+        self.server_host: Host | None = None
+        self.server_namespace: Namespace | None = None
+        self.entry_host: Host | None = None
+        self.near_entry: Entry | None = None
+        self.far_entry: Entry | None = None
+        self.departure_ns = 0
+        self.flow: Flow | None = None
+        self.forward: tuple[Station, ...] = ()
+        self.backward: tuple[Station, ...] = ()
+        self.lossy = False
+        self.window = 10
+        self.free_at_ns = 0
+        self.syn_sent_ns = 0
+        self.position = 0
+        self.used = 0
+        self.queue = 0
+        self.rewritten = False
+        self.proxy_exchange_ns = 0
+        self.source = 0
+        self.source_port = 0
+        self.backend_address = 0
+        self.backend_port = 0
+        self.port_pool: PortAllocator | None = None
+        self.endpoint = -1
+        self.flags = 0
+        self.tag: object | None = None
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it has a handshake, retransmissions and an end."""
+        return self.protocol == TCP

@@ -1,0 +1,317 @@
+"""The way of a request and its answer on an established connection.
+
+A train is an event when it reaches a host's CPU queue or a socket. A queue is a FIFO by arithmetic: the departure follows from
+the instant at which the queue is free, with no event of its own. The delivery to a client's socket is a pure delay, since
+nothing is decided there but the client's own next step.
+
+On a path without jitter, loss and finite links the steps below are all there is; `svcsim.datapath.rough` has the others.
+"""
+
+from __future__ import annotations
+
+from svcsim.datapath.connection import Connection, Phase, Request, Station
+from svcsim.datapath.fabric import Fabric
+from svcsim.datapath.host import Host
+from svcsim.datapath.rough import RoughPath
+from svcsim.engine.clock import PACKET
+from svcsim.engine.hop import Step
+from svcsim.linux.tcp import SEGMENT_BYTES, window_rounds
+from svcsim.results.records import Outcome
+
+Paths = tuple[tuple[Station, ...], tuple[Station, ...], bool, int]
+"""Stations there and back, whether the way is rough, and the CPU time of an exchange that is due to the proxy's rules."""
+
+_NO_PATHS: Paths = ((), (), False, 0)
+
+
+class Exchanges:
+    """All steps of established traffic. One object a world; it holds no state of a connection."""
+
+    __slots__ = (
+        "_at_server", "_back", "_paths", "_paths_generation", "_environment", "_resend_answer_step", "_resend_step", "_there", "fabric", "rough",
+    )
+
+    def __init__(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        self._environment = fabric.environment
+        self._there: Step = (self._on_station_there,)
+        self._back: Step = (self._on_station_back,)
+        self._at_server: Step = (self._on_server_socket,)
+        self._resend_step: Step = (self._resend,)
+        self._resend_answer_step: Step = (self._resend_answer,)
+        self._paths: dict[tuple[int, int, int, int, bool], Paths] = {}
+        self._paths_generation = -1
+        self.rough = RoughPath(fabric, self)
+
+    # ---- the request's way -------------------------------------------------------------------------------------------
+
+    def send(self, request: Request) -> None:
+        """The client writes the request to its established connection, now."""
+        connection = request.connection
+        fabric = self.fabric
+        request.phase = Phase.REQUEST
+        request.position = 0
+        request.transmission = 0
+        connection.request = request
+        fabric.counts.sent += 1
+        if connection.flow is not None and connection.is_tcp and not connection.flow.on_packet(self._environment._now):
+            fabric.drop("no IPVS entry")
+            self.answer_reset(request)
+            return
+        if connection.generation != fabric.generation and not self.revalidate(connection):
+            self.lost(request, "no path")
+            return
+        if request.request_bytes > SEGMENT_BYTES:
+            self._charge_units(request, request.request_bytes)
+        else:
+            request.extra_ns = 0
+        self._on_station_there(request)
+
+    def _on_station_there(self, request: Request) -> None:
+        """The train reaches a host's CPU queue on its way to the server."""
+        connection = request.connection
+        if connection.generation != self.fabric.generation and not self.revalidate(connection):
+            self.lost(request, "no path")
+            return
+        now = self._environment._now
+        free, queue, cost_ns, delay_ns, step = connection.forward[request.position]
+        start = free[queue]
+        if start < now:
+            start = now
+        free[queue] = departure = start + cost_ns + request.extra_ns
+        request.position += 1
+        if connection.lossy:
+            self.rough.forward(request, departure, delay_ns, step)
+            return
+        request.callbacks = step
+        self._environment.schedule(request, PACKET, departure - now + delay_ns)
+
+    def _on_server_socket(self, request: Request) -> None:
+        """The train is in the server's socket."""
+        connection = request.connection
+        self.fabric.counts.delivered += 1
+        if not connection.open:
+            if request.live:
+                self.answer_reset(request)
+            return
+        now = self._environment._now
+        request.request_ns += now - request.mark_ns
+        request.mark_ns = now
+        connection.server.arrive(request, now)
+
+    # ---- the answer's way --------------------------------------------------------------------------------------------
+
+    def respond(self, request: Request) -> None:
+        """The server writes the answer, now; the request's part RESPONSE has begun."""
+        connection = request.connection
+        fabric = self.fabric
+        fabric.counts.sent += 1
+        request.phase = Phase.RESPONSE
+        request.position = 0
+        request.transmission = 0
+        if not connection.open:
+            fabric.drop("connection closed")
+            return
+        if connection.generation != fabric.generation and not self.revalidate(connection):
+            self.lost_answer(request, "no path")
+            return
+        if request.answer_bytes > SEGMENT_BYTES:
+            self._charge_units(request, request.answer_bytes)
+            if connection.is_tcp and request.answer_bytes > connection.window * SEGMENT_BYTES:
+                rounds, connection.window = window_rounds(request.answer_bytes, connection.window)
+                request.callbacks = self._back
+                self._environment.schedule(request, PACKET, (rounds - 1) * self._round_trip_ns(connection))
+                return
+        else:
+            request.extra_ns = 0
+        self._on_station_back(request)
+
+    def _on_station_back(self, request: Request) -> None:
+        """The answer's train reaches a host's CPU queue on its way to the client."""
+        connection = request.connection
+        if connection.generation != self.fabric.generation and not self.revalidate(connection):
+            self.lost_answer(request, "no path")
+            return
+        now = self._environment._now
+        backward = connection.backward
+        free, queue, cost_ns, delay_ns, step = backward[request.position]
+        start = free[queue]
+        if start < now:
+            start = now
+        free[queue] = departure = start + cost_ns + request.extra_ns
+        request.position += 1
+        if connection.lossy:
+            self.rough.backward(request, departure, delay_ns, step, last=request.position == len(backward))
+            return
+        if request.position == len(backward):
+            self.deliver(request, departure + delay_ns)
+            return
+        request.callbacks = step
+        self._environment.schedule(request, PACKET, departure - now + delay_ns)
+
+    def deliver(self, request: Request, finish_ns: int) -> None:
+        """The answer is in the client's hands at `finish_ns`."""
+        self.fabric.counts.delivered += 1
+        if not request.live:
+            return
+        deadline_ns = request.deadline_ns
+        if deadline_ns and finish_ns > deadline_ns:
+            return
+        request.live = False
+        request.deadline_ns = 0
+        request.response_ns += finish_ns - request.mark_ns
+        request.mark_ns = finish_ns
+        connection = request.connection
+        connection.request = None
+        connection.free_at_ns = finish_ns
+        connection.used += 1
+        connection.entry_host.proxy_ns += connection.proxy_exchange_ns
+        request.client.answered(request, finish_ns)
+
+    # ---- what is lost ------------------------------------------------------------------------------------------------
+
+    def lost(self, request: Request, cause: str) -> None:
+        """A train to the server goes no further; TCP sends it again, UDP leaves it to the client's time-out."""
+        self.fabric.drop(cause)
+        if request.live and request.connection.is_tcp:
+            timers = self.fabric.settings.timers
+            if request.transmission < timers.data_retries:
+                request.callbacks = self._resend_step
+                self.fabric.schedule(request, timers.data_wait_ns(request.transmission))
+                request.transmission += 1
+
+    def lost_answer(self, request: Request, cause: str) -> None:
+        """A train to the client goes no further; the server's TCP sends it again while the client waits."""
+        self.fabric.drop(cause)
+        if request.live and request.connection.is_tcp:
+            timers = self.fabric.settings.timers
+            if request.transmission < timers.data_retries:
+                request.callbacks = self._resend_answer_step
+                self.fabric.schedule(request, timers.data_wait_ns(request.transmission))
+                request.transmission += 1
+
+    def _resend(self, request: Request) -> None:
+        if request.live and request.connection.request is request:
+            self.fabric.counts.sent += 1
+            request.position = 0
+            self._on_station_there(request)
+
+    def _resend_answer(self, request: Request) -> None:
+        connection = request.connection
+        if request.live and connection.open and connection.server_host.up:
+            self.fabric.counts.sent += 1
+            request.position = 0
+            self._on_station_back(request)
+
+    def answer_reset(self, request: Request) -> None:
+        """The socket that the train reached is no longer there: RST to the client."""
+        connection = request.connection
+        delay_ns = self.return_delay_ns(connection)
+
+        def reset() -> None:
+            if request.live:
+                request.live = False
+                request.deadline_ns = 0
+                connection.request = None
+                request.client.failed(request, Outcome.RESET, self.fabric.clock.now)
+
+        self.fabric.later(delay_ns, reset)
+
+    # ---- paths -------------------------------------------------------------------------------------------------------
+
+    def build_paths(self, connection: Connection) -> bool:
+        """Give the connection the stations of both directions, from the hosts that it crosses; False if no route leads there."""
+        fabric = self.fabric
+        if self._paths_generation != fabric.generation:
+            self._paths.clear()
+            self._paths_generation = fabric.generation
+        key = (
+            connection.namespace.host.index, connection.entry_host.index, connection.server_host.index,
+            connection.queue & 63, connection.rewritten,
+        )
+        paths = self._paths.get(key)
+        if paths is None:
+            paths = self._paths[key] = self._compute_paths(connection)
+        connection.forward, connection.backward, connection.lossy, connection.proxy_exchange_ns = paths
+        connection.generation = fabric.generation
+        return bool(paths[0])
+
+    def _compute_paths(self, connection: Connection) -> Paths:
+        fabric = self.fabric
+        hosts = self.hosts_of(connection)
+        client_host, server_host = hosts[0], hosts[-1]
+        if not all(host.up for host in hosts):
+            return _NO_PATHS
+        delays: list[int] = []
+        lossy = False
+        for near, far in zip(hosts, hosts[1:], strict=False):
+            route = fabric.route(near, far)
+            back = fabric.route(far, near)
+            if route is None or back is None:
+                return _NO_PATHS
+            delays.append(route.delay_ns)
+            lossy = lossy or route.is_rough or back.is_rough
+        costs = [self._packet_cost_ns(connection, host) for host in hosts]
+        proxy_ns = 0
+        for host, cost_ns in zip(hosts, costs, strict=True):
+            if host.is_node:
+                proxy_ns += 2 * (cost_ns - host.charges.forward_ns)
+        queue = connection.queue & 63
+        last = len(hosts) - 1
+        forward: list[Station] = []
+        backward: list[Station] = []
+        for i, host in enumerate(hosts):
+            delay_ns = delays[i] if i < last else server_host.charges.server_receive_ns
+            if i == 0:
+                delay_ns += client_host.charges.client_send_ns
+            step = self._there if i < last else self._at_server
+            forward.append((host.queues, queue % len(host.queues), costs[i], delay_ns, step))
+        for i in range(last, -1, -1):
+            host = hosts[i]
+            delay_ns = delays[i - 1] if i > 0 else client_host.charges.client_receive_ns
+            if i == last:
+                delay_ns += server_host.charges.server_send_ns
+            backward.append((host.queues, (queue + 1) % len(host.queues), costs[i], delay_ns, self._back))
+        return tuple(forward), tuple(backward), lossy, proxy_ns
+
+    def hosts_of(self, connection: Connection) -> list[Host]:
+        """The hosts that the connection's packets cross, from the client's to the server's."""
+        hosts: list[Host] = [connection.namespace.host]
+        if connection.entry_host is not hosts[-1]:
+            hosts.append(connection.entry_host)
+        if connection.server_host is not hosts[-1]:
+            hosts.append(connection.server_host)
+        return hosts
+
+    def link_back(self, connection: Connection) -> tuple[Host, Host]:
+        """The two hosts between which a small packet on its way back travels after its `position`-th station."""
+        hosts = self.hosts_of(connection)
+        near = len(hosts) - connection.position
+        return hosts[near], hosts[near - 1]
+
+    def revalidate(self, connection: Connection) -> bool:
+        """Look at the path again after a change of the network; False while nothing gets through."""
+        # A host that lost power forgot the flow: a connection that was established has no way through it any more.
+        near, far = connection.near_entry, connection.far_entry
+        if (near is not None and not near.expires_ns) or (far is not None and not far.expires_ns):
+            return False
+        return self.build_paths(connection)
+
+    def _packet_cost_ns(self, connection: Connection, host: Host) -> int:
+        if not host.is_node:
+            return 0
+        charges = host.charges
+        rewritten = connection.rewritten and host is connection.entry_host
+        return charges.nat_packet_ns if rewritten else charges.plain_packet_ns
+
+    def return_delay_ns(self, connection: Connection) -> int:
+        """How long a small packet takes from the server's socket to the client's, queues left out."""
+        return sum(station[2] + station[3] for station in connection.backward)
+
+    def _round_trip_ns(self, connection: Connection) -> int:
+        return self.return_delay_ns(connection) + sum(station[2] + station[3] for station in connection.forward)
+
+    def _charge_units(self, request: Request, size_bytes: int) -> None:
+        charges = request.connection.entry_host.charges
+        units = -(-size_bytes // charges.unit_bytes)
+        request.extra_ns = (units - 1) * charges.extra_unit_ns

@@ -1,0 +1,143 @@
+"""What all packets share: the hosts, who has which address, the routes between hosts, and the counts of packets.
+
+`generation` changes with whatever can break the path of an established connection: a host's power, a partition, a link. A
+connection whose paths are of an older generation is looked at again before its next step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from svcsim.datapath.host import Host, Namespace
+from svcsim.engine.clock import PACKET, Clock
+from svcsim.engine.hop import Hop
+from svcsim.engine.journal import Journal
+from svcsim.engine.streams import Stream, splitmix64
+from svcsim.linux.ports import PortAllocator
+from svcsim.linux.tcp import TcpTimers
+from svcsim.network.topology import Route, Topology
+
+if TYPE_CHECKING:
+    from svcsim.datapath.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class FabricSettings:
+    """How the network answers for what is not there (MODEL: who answers for a dead address)."""
+
+    cni: Literal["bridge", "routed"] = "bridge"
+    segment: Literal["l2", "l3"] = "l3"
+    hairpin: bool = True
+    timers: TcpTimers = field(default_factory=TcpTimers)
+    backlog_ns: int = 50_000_000
+    resolve_clash: bool = True
+
+
+@dataclass(slots=True)
+class PacketCounts:
+    """Packets of all flows. At the end of a run `sent` equals `delivered` plus all of `dropped`."""
+
+    sent: int = 0
+    delivered: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Fabric:
+    """The network of one simulated world."""
+
+    __slots__ = (
+        "clock", "counts", "environment", "generation", "homes", "hosts", "journal", "jitter", "loss", "masquerade_pools", "namespaces",
+        "outside_routes", "settings", "topology",
+    )
+
+    def __init__(
+        self, clock: Clock, topology: Topology, settings: FabricSettings, journal: Journal, seed: int
+    ) -> None:
+        self.clock = clock
+        self.environment = clock.environment
+        self.topology = topology
+        self.settings = settings
+        self.journal = journal
+        self.generation = 0
+        self.hosts: list[Host] = []
+        self.namespaces: dict[int, Namespace] = {}
+        self.homes: dict[int, Host] = {}
+        self.outside_routes: dict[int, Callable[[float], Host | None]] = {}
+        self.counts = PacketCounts()
+        self.masquerade_pools: dict[tuple[int, int, int, int], PortAllocator] = {}
+        self.loss = Stream(seed, "network/loss")
+        self.jitter = Stream(seed, "network/jitter")
+
+    def add_host(self, host: Host) -> None:
+        """Connect a host; its own address is reachable from now on."""
+        self.hosts.append(host)
+        self.namespaces[host.address] = host.namespace
+        self.homes[host.address] = host
+
+    def add_namespace(self, namespace: Namespace) -> None:
+        """A pod's sandbox got its address."""
+        self.namespaces[namespace.address] = namespace
+        self.homes[namespace.address] = namespace.host
+
+    def remove_namespace(self, namespace: Namespace) -> None:
+        """A sandbox is gone; its address still leads to its node, where nobody answers any more."""
+        namespace.alive = False
+        namespace.listeners.clear()
+        if self.namespaces.get(namespace.address) is namespace:
+            del self.namespaces[namespace.address]
+
+    def route(self, source: Host, target: Host) -> Route | None:
+        """How packets go from host to host now; None when nothing gets there."""
+        return self.topology.route(source.name, target.name)
+
+    def entry_host(self, address: int, source: Host, uniform: float) -> Host | None:
+        """The node at which a packet from outside enters the cluster, by its destination."""
+        routed = self.outside_routes.get(address)
+        if routed is not None:
+            return routed(uniform)
+        return self.homes.get(address)
+
+    def is_lost(self, connection: Connection, route: Route) -> bool:
+        """Whether this packet is lost on its way; drawn by connection and packet."""
+        connection.ordinal += 1
+        return self.loss.uniform(connection.key, connection.ordinal) < route.loss
+
+    def rough_delay_ns(self, connection: Connection, route: Route) -> int:
+        """The jitter of this packet on its way: exponential with the route's mean; drawn by connection and packet."""
+        if not route.jitter_ns:
+            return 0
+        connection.ordinal += 1
+        return round(-math.log(1.0 - self.jitter.uniform(connection.key, connection.ordinal)) * route.jitter_ns)
+
+    def masquerade_port(self, host: Host, connection: Connection, destination: int, destination_port: int) -> int:
+        """A source port on the host that no other flow to this destination has; 0 if all are taken."""
+        key = (host.address, destination, destination_port, connection.protocol)
+        pool = self.masquerade_pools.get(key)
+        if pool is None:
+            offset = splitmix64(host.address ^ destination << 16 ^ destination_port)
+            pool = self.masquerade_pools[key] = PortAllocator(offset, first=1024, last=65535)
+        now = self.clock.now
+        port = pool.take(now)
+        if port:
+            pool.give(port, now + host.conntrack.timeouts.time_wait_ns)
+        return port
+
+    def schedule(self, hop: Hop, delay_ns: int) -> None:
+        """Let a hop's next step (its `callbacks`) happen after a delay, in a packet's rank."""
+        self.environment.schedule(hop, PACKET, delay_ns)  # type: ignore[arg-type]
+
+    def later(self, delay_ns: int, action: Callable[[], None]) -> None:
+        """Call a function after a delay, in a packet's rank: for what happens rarely."""
+        self.clock.after(delay_ns, action, PACKET)
+
+    def drop(self, cause: str, packets: int = 1) -> None:
+        """Count packets that go no further."""
+        self.counts.dropped[cause] += packets
+
+    def changed(self) -> None:
+        """Something happened that paths of established connections may not survive."""
+        self.generation += 1

@@ -1,0 +1,354 @@
+"""TCP connections: the SYN's way through each node that it crosses, the answer, and the end.
+
+A SYN is decided on the client's node, where the Service's rules rewrite it, and again on the pod's node, where it is a new
+flow to an address that no Service has. A SYN that gets no answer is sent again on the client's schedule, and stays bound to
+the endpoint that the first one chose for as long as the conntrack entry lives.
+"""
+
+from __future__ import annotations
+
+from svcsim.datapath.admission import Fate, Gate
+from svcsim.datapath.connection import Connection
+from svcsim.datapath.dead import DeadAddresses
+from svcsim.datapath.exchange import Exchanges
+from svcsim.datapath.fabric import Fabric
+from svcsim.datapath.host import Host, SynAnswer
+from svcsim.engine.clock import PACKET
+from svcsim.engine.hop import Step
+from svcsim.linux.conntrack import State
+from svcsim.linux.packet import Hook
+from svcsim.linux.ports import TIME_WAIT_NS
+from svcsim.results.records import Outcome
+
+
+class Handshakes:
+    """All steps of opening and closing TCP connections."""
+
+    __slots__ = (
+        "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_environment", "_retry", "dead", "exchanges", "fabric",
+        "gate",
+    )
+
+    def __init__(self, fabric: Fabric, exchanges: Exchanges, gate: Gate, dead: DeadAddresses) -> None:
+        self.fabric = fabric
+        self.exchanges = exchanges
+        self.gate = gate
+        self.dead = dead
+        self._environment = fabric.environment
+        self._at_entry: Step = (self._on_entry_host,)
+        self._at_server_host: Step = (self._on_server_host,)
+        self._at_listener: Step = (self._on_listener,)
+        self._at_client: Step = (self._on_syn_ack,)
+        self._back_station: Step = (self._on_back_station,)
+        self._retry: Step = (self._send_syn_again,)
+
+    # ---- the SYN -----------------------------------------------------------------------------------------------------
+
+    def open(self, connection: Connection) -> None:
+        """The client calls connect(), now."""
+        connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + connection.namespace.index) & 0xFFFF
+        self._send_syn(connection)
+
+    def _send_syn(self, connection: Connection) -> None:
+        fabric = self.fabric
+        fabric.counts.sent += 1
+        connection.syn_sent_ns = self._environment._now
+        host = connection.namespace.host
+        if host.is_node:
+            connection.entry_host = host
+            self._enter(connection, host, Hook.OUTPUT if connection.namespace.is_host else Hook.PREROUTING)
+            return
+        entry = fabric.entry_host(connection.destination, host, connection.pick_uniform)
+        route = fabric.route(host, entry) if entry is not None else None
+        if entry is None or route is None:
+            self._lost(connection, "no route")
+            return
+        connection.entry_host = entry
+        connection.callbacks = self._at_entry
+        self._environment.schedule(connection, PACKET, route.delay_ns + fabric.rough_delay_ns(connection, route))
+
+    def _on_entry_host(self, connection: Connection) -> None:
+        host = connection.entry_host
+        if host.up:
+            self._enter(connection, host, Hook.PREROUTING)
+        else:
+            self._lost(connection, "node down")
+
+    def _enter(self, connection: Connection, host: Host, hook: Hook) -> None:
+        """The SYN reaches the host that decides where it goes."""
+        address = connection.namespace.address
+        fate = self.gate.admit(
+            connection, host, address, connection.client_port, connection.destination, connection.destination_port, hook,
+            near=True,
+        )
+        if fate is not Fate.FORWARD:
+            if fate is Fate.LOST:
+                self._lost(connection, self.gate.cause)
+                return
+            self.fabric.drop("rejected")
+            self.icmp_error(connection, host, connection.departure_ns, Outcome.REFUSED)
+            return
+        connection.rewritten = connection.backend_address != connection.destination
+        entry = connection.near_entry
+        if entry is None:
+            connection.source = address
+            connection.source_port = connection.client_port
+        else:
+            connection.source = entry.source
+            connection.source_port = entry.source_port
+        self._leave(connection, host, connection.departure_ns)
+
+    def _leave(self, connection: Connection, host: Host, departure_ns: int) -> None:
+        """The SYN leaves the deciding host for the one that has its destination address."""
+        fabric = self.fabric
+        now = self._environment._now
+        address = connection.backend_address
+        target = fabric.homes.get(address)
+        if target is None:
+            self._lost(connection, "no such address")
+            return
+        connection.server_host = target
+        if target is host:
+            if connection.backend_address == connection.namespace.address and not fabric.settings.hairpin:
+                self._lost(connection, "no hairpin")
+                return
+            connection.callbacks = self._at_listener
+            self._environment.schedule(connection, PACKET, departure_ns - now + host.charges.server_accept_ns)
+            return
+        route = fabric.route(host, target)
+        if route is None or not target.up:
+            self.dead.host_is_silent(connection, host, target, departure_ns, self)
+            return
+        if route.is_rough and fabric.is_lost(connection, route):
+            self._lost(connection, "link loss")
+            return
+        connection.callbacks = self._at_server_host
+        self._environment.schedule(
+            connection, PACKET, departure_ns - now + route.delay_ns + fabric.rough_delay_ns(connection, route)
+        )
+
+    def _on_server_host(self, connection: Connection) -> None:
+        """The rewritten SYN reaches the host of its destination, and is new there."""
+        host = connection.server_host
+        if not host.up:
+            self._lost(connection, "node down")
+            return
+        fate = self.gate.admit(
+            connection, host, connection.source, connection.source_port, connection.backend_address, connection.backend_port,
+            Hook.PREROUTING, near=False,
+        )
+        if fate is not Fate.FORWARD:
+            self._lost(connection, "rejected" if fate is Fate.REJECT else self.gate.cause)
+            return
+        connection.callbacks = self._at_listener
+        delay_ns = connection.departure_ns - self._environment._now + host.charges.server_accept_ns
+        self._environment.schedule(connection, PACKET, delay_ns)
+
+    def _on_listener(self, connection: Connection) -> None:
+        """The SYN is at the socket of its destination, if there is one."""
+        fabric = self.fabric
+        host = connection.server_host
+        if not host.up:
+            self._lost(connection, "node down")
+            return
+        namespace = fabric.namespaces.get(connection.backend_address)
+        if namespace is None:
+            self.dead.address_is_silent(connection, host, self)
+            return
+        fabric.counts.delivered += 1
+        connection.server_namespace = namespace
+        if not self.exchanges.build_paths(connection):
+            self.await_retransmission(connection)
+            return
+        listener = namespace.listeners.get((connection.protocol, connection.backend_port))
+        answer = SynAnswer.REFUSE if listener is None else listener.syn(connection, self._environment._now)
+        if answer is SynAnswer.IGNORE:
+            self.await_retransmission(connection)
+            return
+        fabric.counts.sent += 1
+        connection.server = None if answer is SynAnswer.REFUSE else listener
+        connection.position = 0
+        self._on_back_station(connection)
+
+    # ---- the answer --------------------------------------------------------------------------------------------------
+
+    def _on_back_station(self, connection: Connection) -> None:
+        """The SYN-ACK (or RST) reaches a host's CPU queue on its way to the client."""
+        now = self._environment._now
+        backward = connection.backward
+        free, queue, cost_ns, delay_ns, _ = backward[connection.position]
+        start = free[queue]
+        if start < now:
+            start = now
+        free[queue] = departure = start + cost_ns
+        connection.position += 1
+        if connection.position < len(backward):
+            if connection.lossy:
+                route = self.fabric.route(*self.exchanges.link_back(connection))
+                if route is None or (route.loss and self.fabric.is_lost(connection, route)):
+                    self.fabric.drop("link loss")
+                    self.await_retransmission(connection)
+                    return
+                delay_ns += self.fabric.rough_delay_ns(connection, route)
+            connection.callbacks = self._back_station
+        else:
+            connection.callbacks = self._at_client
+        self._environment.schedule(connection, PACKET, departure - now + delay_ns)
+
+    def _on_syn_ack(self, connection: Connection) -> None:
+        """The SYN-ACK is with the client, and the connection stands; or the RST, and it never will."""
+        self.fabric.counts.delivered += 1
+        now = self._environment._now
+        server = connection.server
+        if connection.client is None or server is None or not connection.server_namespace.alive:
+            self._close_entries(connection, State.CLOSE, self._environment._now)
+            if connection.flow is not None:
+                connection.flow.on_reset(now)
+            if connection.client is not None:
+                self.fail(connection, Outcome.REFUSED if server is None else Outcome.RESET)
+            return
+        connection.open = True
+        connection.endpoint = server.endpoint
+        self.fabric.counts.sent += 1
+        self.fabric.counts.delivered += 1
+        for free, queue, cost_ns, _, _ in connection.forward:
+            busy_until = free[queue]
+            free[queue] = (busy_until if busy_until > now else now) + cost_ns
+        entry = connection.near_entry
+        if entry is not None:
+            connection.entry_host.conntrack.move(entry, State.ESTABLISHED, now)
+        entry = connection.far_entry
+        if entry is not None:
+            connection.server_host.conntrack.move(entry, State.ESTABLISHED, now)
+        server.connected(connection)
+        connection.client.connected(connection, now)
+
+    def fail(self, connection: Connection, outcome: Outcome) -> None:
+        """Connecting has failed for good, and the client learns of it now."""
+        client = connection.client
+        if client is None or connection.open:
+            return
+        connection.client = None
+        self._return_port(connection, 0)
+        client.connect_failed(connection, outcome, self._environment._now)
+
+    # ---- what is lost ------------------------------------------------------------------------------------------------
+
+    def _lost(self, connection: Connection, cause: str) -> None:
+        self.fabric.drop(cause)
+        self.await_retransmission(connection)
+
+    def await_retransmission(self, connection: Connection) -> None:
+        """No answer will come: the client sends its next SYN when its timer says so."""
+        timers = self.fabric.settings.timers
+        due_ns = connection.syn_sent_ns + timers.syn_wait_ns(connection.syn_attempt)
+        connection.callbacks = self._retry
+        self.fabric.schedule(connection, max(0, due_ns - self._environment._now))
+
+    def _send_syn_again(self, connection: Connection) -> None:
+        if connection.client is None:
+            return
+        if connection.syn_attempt >= self.fabric.settings.timers.last_syn():
+            self.fail(connection, Outcome.CONNECT_TIMEOUT)
+            return
+        connection.syn_attempt += 1
+        self._send_syn(connection)
+
+    def icmp_error(self, connection: Connection, host: Host, at_ns: int, outcome: Outcome) -> None:
+        """An ICMP error to the client, if the host's limit for this client allows one; else silence."""
+        now = self._environment._now
+        if not host.icmp.allow(connection.namespace.address, now):
+            self.await_retransmission(connection)
+            return
+        delay_ns = at_ns - now + connection.namespace.host.charges.client_receive_ns
+        if connection.namespace.host is not host:
+            route = self.fabric.route(host, connection.namespace.host)
+            if route is None:
+                self.await_retransmission(connection)
+                return
+            delay_ns += route.delay_ns
+        self.fabric.later(delay_ns, lambda: self.fail(connection, outcome))
+
+    # ---- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self, connection: Connection, *, by_client: bool = True) -> None:
+        """Both sides close, the named one first: FINs charge their CPU, entries linger, the port waits in TIME_WAIT."""
+        if not connection.open:
+            self.abandon(connection)
+            return
+        connection.open = False
+        now = self._environment._now
+        self.fabric.counts.sent += 3
+        self.fabric.counts.delivered += 3
+        for free, queue, cost_ns, _, _ in connection.forward:
+            busy_until = free[queue]
+            free[queue] = (busy_until if busy_until > now else now) + 2 * cost_ns
+        self._close_entries(connection, State.TIME_WAIT, now)
+        if connection.flow is not None:
+            connection.flow.on_close(now, by_client=by_client)
+        self._return_port(connection, TIME_WAIT_NS if by_client else 0)
+        server = connection.server
+        connection.server = None
+        if server is not None:
+            server.disconnected(connection)
+
+    def abandon(self, connection: Connection) -> None:
+        """The client gives up while it still connects: its SYNs stop; what is tracked runs into its time-out."""
+        connection.client = None
+        self._return_port(connection, 0)
+
+    def reset(self, connection: Connection) -> None:
+        """The server's kernel answers for a socket that is gone: RST (or FIN) to the client, entries close."""
+        if not connection.open:
+            return
+        connection.open = False
+        now = self._environment._now
+        self._close_entries(connection, State.CLOSE, self._environment._now)
+        if connection.flow is not None:
+            connection.flow.on_reset(now)
+        connection.server = None
+        delay_ns = self.exchanges.return_delay_ns(connection)
+        self.fabric.counts.sent += 1
+        if not self._reaches_client(connection):
+            self.fabric.drop("no path")
+            return
+
+        def arrive() -> None:
+            self.fabric.counts.delivered += 1
+            client, request = connection.client, connection.request
+            at_ns = self._environment._now
+            self._return_port(connection, 0)
+            connection.request = None
+            if client is None:
+                return
+            if request is not None and request.live:
+                request.live = False
+                request.deadline_ns = 0
+                client.failed(request, Outcome.RESET, at_ns)
+            client.disconnected(connection, at_ns)
+
+        self.fabric.later(delay_ns, arrive)
+
+    def _reaches_client(self, connection: Connection) -> bool:
+        fabric = self.fabric
+        client_host, server_host = connection.namespace.host, connection.server_host
+        return client_host.up and server_host.up and (
+            client_host is server_host or fabric.route(server_host, client_host) is not None
+        )
+
+    def _close_entries(self, connection: Connection, state: State, now_ns: int) -> None:
+        entry = connection.near_entry
+        if entry is not None:
+            connection.entry_host.conntrack.close(entry, state, now_ns)
+            connection.near_entry = None
+        entry = connection.far_entry
+        if entry is not None:
+            connection.server_host.conntrack.close(entry, state, now_ns)
+            connection.far_entry = None
+
+    def _return_port(self, connection: Connection, time_wait_ns: int) -> None:
+        pool = connection.port_pool
+        if pool is not None:
+            connection.port_pool = None
+            pool.give(connection.client_port, self._environment._now + time_wait_ns)
+

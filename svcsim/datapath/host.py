@@ -1,0 +1,142 @@
+"""Hosts and network namespaces: where packets are processed and where sockets live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Protocol
+
+from svcsim.linux.conntrack import Conntrack
+from svcsim.linux.icmp import IcmpLimiter
+from svcsim.linux.neighbour import Neighbours
+from svcsim.linux.packet import TCP, Decision, FirstPacketPath, Packet, Verdict
+
+if TYPE_CHECKING:
+    from svcsim.datapath.connection import Connection, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What packets cost on a host, in nanoseconds of its CPU, for the mode that it runs; from the calibration profile.
+
+    `first_*` apply to a packet that opens a flow: walk, conntrack entry, NAT set-up; a rule of the Service list costs
+    `service_rule_ns` (TCP and UDP differ), one `statistic` rule `statistic_rule_ns`.
+    """
+
+    first_ns: int
+    first_miss_ns: int
+    service_rule_tcp_ns: float
+    service_rule_udp_ns: float
+    statistic_rule_ns: float
+    masquerade_ns: int
+    nat_packet_ns: int
+    plain_packet_ns: int
+    forward_ns: int
+    extra_unit_ns: int
+    unit_bytes: int
+    reject_ns: int
+    client_send_ns: int
+    client_receive_ns: int
+    server_accept_ns: int
+    server_receive_ns: int
+    server_send_ns: int
+
+    def first_packet_ns(self, decision: Decision, protocol: int) -> int:
+        """CPU time of a flow's first packet on this host, rounded once."""
+        rule_ns = self.service_rule_tcp_ns if protocol == TCP else self.service_rule_udp_ns
+        base_ns = self.first_miss_ns if decision.verdict is Verdict.NO_MATCH else self.first_ns
+        if decision.masquerade:
+            base_ns += self.masquerade_ns
+        if decision.verdict is Verdict.REJECT:
+            base_ns += self.reject_ns
+        return round(base_ns + decision.service_rules * rule_ns + decision.statistic_rules * self.statistic_rule_ns)
+
+
+class NoRules:
+    """The packet path of a host without kube-proxy: nothing matches."""
+
+    __slots__ = ()
+
+    def decide(self, packet: Packet, uniform: float, now_ns: int) -> Decision:
+        """Route as it is."""
+        return Decision(Verdict.NO_MATCH, packet.destination, packet.destination_port)
+
+
+class SynAnswer(IntEnum):
+    """What a listener does with a SYN."""
+
+    ACCEPT = 0
+    REFUSE = 1  # RST
+    IGNORE = 2  # the backlog is full: nothing is answered
+
+
+class Listener(Protocol):
+    """A process behind a port, as the network sees it; `endpoint` is its index in the run's table of endpoints."""
+
+    endpoint: int
+
+    def syn(self, connection: Connection, now_ns: int) -> SynAnswer:
+        """A SYN arrived."""
+
+    def arrive(self, request: Request, now_ns: int) -> None:
+        """A request has been received whole."""
+
+    def connected(self, connection: Connection) -> None:
+        """The handshake's SYN was answered: the connection is the listener's from now on."""
+
+    def disconnected(self, connection: Connection) -> None:
+        """The client closed the connection, or gave it up."""
+
+
+class Host:
+    """A machine: a Kubernetes node, or one outside the cluster.
+
+    `queues` holds, for each softirq queue, the instant at which it will be free; a flow's hash picks the queue. A host
+    outside the cluster costs nothing and tracks nothing.
+    """
+
+    __slots__ = (
+        "address", "charges", "conntrack", "icmp", "index", "is_node", "name", "namespace", "neighbours", "path", "proxy_ns",
+        "queues", "softirq_ns", "up",
+    )
+
+    def __init__(
+        self, name: str, index: int, address: int, charges: Charges, cores: int, conntrack: Conntrack, icmp: IcmpLimiter,
+        neighbours: Neighbours, *, is_node: bool,
+    ) -> None:
+        self.name = name
+        self.index = index
+        self.address = address
+        self.charges = charges
+        self.queues = [0] * cores
+        self.conntrack = conntrack
+        self.icmp = icmp
+        self.neighbours = neighbours
+        self.path: FirstPacketPath | NoRules = NoRules()
+        self.is_node = is_node
+        self.up = True
+        self.proxy_ns = 0
+        self.softirq_ns = 0
+        self.namespace = Namespace(name, address, self, index=index, is_host=True)
+
+
+class Namespace:
+    """A network namespace with an address: a pod's sandbox, or a host's own.
+
+    `listeners` maps (protocol, port) to the process there. A namespace that is gone stays in nobody's hands: connections
+    that still know it find `alive` false.
+    """
+
+    __slots__ = ("address", "alive", "hairpin", "host", "index", "is_host", "listeners", "name")
+
+    def __init__(
+        self, name: str, address: int, host: Host, *, index: int, is_host: bool = False, hairpin: bool = True
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.host = host
+        self.index = index
+        self.is_host = is_host
+        self.hairpin = hairpin
+        self.alive = True
+        self.listeners: dict[tuple[int, int], Listener] = {}

@@ -1,0 +1,254 @@
+"""Connection tracking: one table a node, with time-outs, NAT bindings, a size limit and drops when it is full.
+
+An entry carries its expiry; nothing is scheduled for it. Entries wait in a FIFO a time-out, and whoever looks at the table
+sweeps the FIFOs up to now first, so look-ups, counts and the limit are exact. A refresh only rewrites the expiry: the FIFO
+looks again when the old one is due. An entry whose connection is over shrinks to its key and expiry.
+
+The original direction is the key (`flow_key`); replies reach the entry by the connection that holds it. Source: Linux
+net/netfilter/nf_conntrack_core.c, nf_conntrack_proto_tcp.c, Documentation/networking/nf_conntrack-sysctl.rst.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import IntEnum
+
+from svcsim.units import S
+
+
+class State(IntEnum):
+    """Where a tracked flow stands; UDP knows unreplied and stream only."""
+
+    SYN_SENT = 0
+    ESTABLISHED = 1
+    FIN_WAIT = 2
+    TIME_WAIT = 3
+    CLOSE = 4
+    UDP_UNREPLIED = 5
+    UDP_STREAM = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds of life in each state, as nanoseconds (nf_conntrack-sysctl.rst; established is what kube-proxy sets)."""
+
+    syn_sent_ns: int = 120 * S
+    established_ns: int = 86400 * S
+    fin_wait_ns: int = 120 * S
+    time_wait_ns: int = 120 * S
+    close_ns: int = 10 * S
+    udp_ns: int = 30 * S
+    udp_stream_ns: int = 120 * S
+
+    def by_state(self) -> tuple[int, ...]:
+        """Life after the last packet, indexed by `State`."""
+        return (
+            self.syn_sent_ns,
+            self.established_ns,
+            self.fin_wait_ns,
+            self.time_wait_ns,
+            self.close_ns,
+            self.udp_ns,
+            self.udp_stream_ns,
+        )
+
+
+def flow_key(protocol: int, source: int, source_port: int, destination: int, destination_port: int) -> int:
+    """The five-tuple of the original direction as one int (addresses take 129 bits, see `svcsim.linux.address`).
+
+    IPv4 flows stay below 2**104; the family bit of an IPv6 address keeps the two apart.
+    """
+    if (source | destination) >> 32:
+        return ((((((1 << 130) | source) << 130) | destination) << 40) | protocol << 32 | source_port << 16) | destination_port
+    return (source << 72) | (destination << 40) | (protocol << 32) | (source_port << 16) | destination_port
+
+
+class Entry:
+    """A live flow: what its packets are rewritten to, in which state it is and until when.
+
+    `expires_ns` is 0 once the entry is gone, so whoever holds a reference can tell without a look-up.
+    """
+
+    __slots__ = (
+        "confirmed_ns", "destination", "destination_port", "due_ns", "expires_ns", "key", "source", "source_port", "state",
+    )
+
+    def __init__(
+        self, key: int, state: State, destination: int, destination_port: int, source: int, source_port: int, confirmed_ns: int
+    ) -> None:
+        self.key = key
+        self.state = state
+        self.destination = destination
+        self.destination_port = destination_port
+        self.source = source
+        self.source_port = source_port
+        self.confirmed_ns = confirmed_ns
+        self.expires_ns = 0
+        self.due_ns = 0
+
+
+class _Fifo:
+    """Keys in the order in which their expiry was due when they were queued."""
+
+    __slots__ = ("dues", "keys")
+
+    def __init__(self) -> None:
+        self.keys: deque[int] = deque()
+        self.dues: deque[int] = deque()
+
+
+class Conntrack:
+    """The table of one node."""
+
+    __slots__ = ("_fifos", "_next_due_ns", "dropped_full", "entries", "insert_failed", "limit", "peak", "timeouts", "_life_ns")
+
+    def __init__(self, limit: int, timeouts: Timeouts) -> None:
+        self.limit = limit
+        self.timeouts = timeouts
+        self._life_ns = timeouts.by_state()
+        self.entries: dict[int, Entry | int] = {}
+        self._fifos: dict[int, _Fifo] = {}
+        self._next_due_ns = 1 << 62
+        self.dropped_full = 0
+        self.insert_failed = 0
+        self.peak = 0
+
+    def lookup(self, key: int, now_ns: int) -> Entry | None:
+        """The live entry of a flow, or None; a closed one that lingers is None too (its tuple may be taken over)."""
+        if self._next_due_ns <= now_ns:
+            self.sweep(now_ns)
+        found = self.entries.get(key)
+        return found if found.__class__ is Entry else None  # type: ignore[return-value]
+
+    def count(self, now_ns: int) -> int:
+        """nf_conntrack_count: live and lingering entries."""
+        if self._next_due_ns <= now_ns:
+            self.sweep(now_ns)
+        return len(self.entries)
+
+    def insert(self, entry: Entry, now_ns: int) -> bool:
+        """Enter a flow; False if the table is full ("nf_conntrack: table full, dropping packet")."""
+        if self._next_due_ns <= now_ns:
+            self.sweep(now_ns)
+        entries = self.entries
+        size = len(entries)
+        if size >= self.limit and entry.key not in entries:
+            self.dropped_full += 1
+            return False
+        if size >= self.peak:
+            self.peak = size + 1
+        key = entry.key
+        old = entries.get(key)
+        if old.__class__ is Entry:
+            old.expires_ns = 0  # type: ignore[union-attr]
+        entries[key] = entry
+        self._queue(entry, key, now_ns, self._life_ns[entry.state])
+        return True
+
+    def move(self, entry: Entry, state: State, now_ns: int) -> None:
+        """A packet took the flow to a state; its time starts anew."""
+        if not entry.expires_ns:
+            return
+        entry.state = state
+        timeout_ns = self._life_ns[state]
+        expires_ns = now_ns + timeout_ns
+        if expires_ns >= entry.due_ns:
+            entry.expires_ns = expires_ns
+        else:
+            self._queue(entry, entry.key, now_ns, timeout_ns)
+
+    def refresh(self, entry: Entry, now_ns: int) -> None:
+        """A packet of the flow passed; its time starts anew."""
+        entry.expires_ns = now_ns + self._life_ns[entry.state]
+
+    def close(self, entry: Entry, state: State, now_ns: int) -> None:
+        """The connection is over (TIME_WAIT or CLOSE): keep key and expiry only. `now_ns` may lie a little ahead."""
+        if not entry.expires_ns:
+            return
+        timeout_ns = self._life_ns[state]
+        expires_ns = now_ns + timeout_ns
+        entry.expires_ns = 0
+        self.entries[entry.key] = expires_ns
+        if expires_ns < entry.due_ns:
+            fifo = self._fifo(timeout_ns)
+            fifo.keys.append(entry.key)
+            fifo.dues.append(expires_ns)
+            if expires_ns < self._next_due_ns:
+                self._next_due_ns = expires_ns
+
+    def delete(self, entry: Entry) -> None:
+        """Forget a flow at once (`conntrack -D`)."""
+        if entry.expires_ns:
+            entry.expires_ns = 0
+            del self.entries[entry.key]
+
+    def flush(self) -> None:
+        """Forget everything: the node lost power."""
+        for entry in self.entries.values():
+            if entry.__class__ is Entry:
+                entry.expires_ns = 0  # type: ignore[union-attr]
+        self.entries.clear()
+        self._fifos.clear()
+        self._next_due_ns = 1 << 62
+
+    def live(self) -> list[Entry]:
+        """All entries that are not lingering, for `conntrack -D` by filter and for display."""
+        return [entry for entry in self.entries.values() if entry.__class__ is Entry]  # type: ignore[misc]
+
+    def _fifo(self, timeout_ns: int) -> _Fifo:
+        fifo = self._fifos.get(timeout_ns)
+        if fifo is None:
+            fifo = self._fifos[timeout_ns] = _Fifo()
+        return fifo
+
+    def _queue(self, entry: Entry, key: int, now_ns: int, timeout_ns: int) -> None:
+        due_ns = now_ns + timeout_ns
+        entry.expires_ns = entry.due_ns = due_ns
+        fifo = self._fifos.get(timeout_ns) or self._fifo(timeout_ns)
+        fifo.keys.append(key)
+        fifo.dues.append(due_ns)
+        if due_ns < self._next_due_ns:
+            self._next_due_ns = due_ns
+
+    def sweep(self, now_ns: int) -> None:
+        """Remove what has expired up to now; what was refreshed meanwhile is queued for its new expiry."""
+        entries = self.entries
+        again: list[tuple[Entry | int, int, int]] = []
+        for timeout_ns, fifo in self._fifos.items():
+            keys, dues = fifo.keys, fifo.dues
+            while dues and dues[0] <= now_ns:
+                key = keys.popleft()
+                due_ns = dues.popleft()
+                value = entries.get(key)
+                if value is None:
+                    continue
+                if value.__class__ is Entry:
+                    if value.due_ns != due_ns:  # type: ignore[union-attr]
+                        continue  # a later element of a FIFO answers for this one
+                    expires_ns = value.expires_ns  # type: ignore[union-attr]
+                else:
+                    expires_ns = value  # type: ignore[assignment]
+                if expires_ns <= now_ns:
+                    if value.__class__ is Entry:
+                        value.expires_ns = 0  # type: ignore[union-attr]
+                    del entries[key]
+                else:
+                    again.append((value, key, expires_ns))
+        for value, key, expires_ns in again:
+            state_timeout = self._life_ns[value.state] if value.__class__ is Entry else 0  # type: ignore[union-attr]
+            fifo = self._ordered_fifo(state_timeout, expires_ns)
+            fifo.keys.append(key)
+            fifo.dues.append(expires_ns)
+            if value.__class__ is Entry:
+                value.due_ns = expires_ns  # type: ignore[union-attr]
+        self._next_due_ns = min((fifo.dues[0] for fifo in self._fifos.values() if fifo.dues), default=1 << 62)
+
+    def _ordered_fifo(self, preferred_ns: int, expires_ns: int) -> _Fifo:
+        """A FIFO whose last element is not due after this one, so that each FIFO stays in order."""
+        fifo = self._fifo(preferred_ns)
+        lane = preferred_ns
+        while fifo.dues and fifo.dues[-1] > expires_ns:
+            lane = -lane - 1 if lane >= 0 else lane - 1
+            fifo = self._fifo(lane)
+        return fifo

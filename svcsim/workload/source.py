@@ -1,0 +1,45 @@
+"""Where a workload's requests come from: a pod, a node or a host outside, with its pool of connections and its cached answer."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from svcsim.datapath.connection import Connection, Request
+from svcsim.datapath.host import Namespace
+from svcsim.engine.streams import splitmix64
+from svcsim.linux.ports import PortAllocator
+
+FOREVER_NS = 1 << 62
+
+
+class Source:
+    """One client process of a workload.
+
+    `targets` are the addresses that its resolver gave it, valid until `resolved_until_ns`; `idle` are kept-alive connections,
+    the one used last at the end; `waiting` are requests for which there is no connection.
+    """
+
+    __slots__ = (
+        "alive", "idle", "index", "name", "namespace", "opened", "ports", "resolved_until_ns", "resolving", "target", "waiting",
+    )
+
+    def __init__(self, name: str, namespace: Namespace, index: int) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.index = index
+        self.alive = True
+        self.idle: deque[Connection] = deque()
+        self.waiting: deque[Request] = deque()
+        self.opened = 0
+        self.target = 0
+        self.resolved_until_ns = -1
+        self.resolving: list[Request] | None = None
+        self.ports: dict[tuple[int, int], PortAllocator] = {}
+
+    def port_pool(self, address: int, port: int) -> PortAllocator:
+        """The free local ports towards a destination."""
+        pool = self.ports.get((address, port))
+        if pool is None:
+            offset = splitmix64(self.namespace.address ^ address << 20 ^ port)
+            pool = self.ports[(address, port)] = PortAllocator(offset)
+        return pool

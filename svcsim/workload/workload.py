@@ -1,0 +1,427 @@
+"""A workload: how a request is made, sent, timed, tried again and recorded, whatever triggered it.
+
+The life of a request: it is due (`begin`), its name is resolved unless the answer is cached, it gets a connection (a kept one
+or a new one), it is sent, it is answered or fails, and perhaps it is tried again. Latency counts from the intended send, so a
+client that could not send in time does not hide it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from svcsim.datapath.connection import Connection, Phase, Request
+from svcsim.datapath.network import Network
+from svcsim.engine.hop import Step
+from svcsim.engine.streams import Stream
+from svcsim.engine.timers import TimerFifo
+from svcsim.linux.packet import TCP, UDP
+from svcsim.results.records import Flag, Outcome, RecordWriter
+from svcsim.workload.source import Source
+
+DEFAULT_RETRY_ON = frozenset({Outcome.REFUSED, Outcome.RESET, Outcome.CONNECT_TIMEOUT, Outcome.NO_ROUTE})
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and when a failed request is tried again: wait base x factor^n up to `max_ns`, shortened by up to `jitter`."""
+
+    attempts: int = 1
+    base_ns: int = 0
+    factor: float = 2.0
+    max_ns: int = 10_000_000_000
+    jitter: float = 0.0
+    on: frozenset[Outcome] = DEFAULT_RETRY_ON
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSettings:
+    """What a workload does, as the scenario says it."""
+
+    name: str
+    index: int
+    protocol: int
+    port: int
+    timeout_ns: int
+    connect_timeout_ns: int | None = None
+    keepalive: bool = False
+    pool_limit: int | None = None
+    requests_per_connection: int | None = None
+    server_closes: bool = False
+    retries: Retries = field(default_factory=Retries)
+    waiting_limit: int | None = None
+    resolve: Literal["connection", "interval", "once", "never"] = "never"
+    resolve_interval_ns: int = 30_000_000_000
+
+
+Resolve = Callable[["Workload", Source], None]
+
+
+class Workload:
+    """The traffic of one entry under `workloads:`; implements `svcsim.datapath.connection.Client`."""
+
+    __slots__ = (
+        "_again", "_clock", "_connect_timers", "_environment", "_hand_over", "_records", "_redraw", "_timers", "ended",
+        "failures", "network", "on_end", "resolve", "settings", "sources", "started",
+    )
+
+    def __init__(
+        self, settings: WorkloadSettings, sources: list[Source], network: Network, records: RecordWriter, seed: int,
+        resolve: Resolve | None = None,
+    ) -> None:
+        self.settings = settings
+        self.sources = sources
+        self.network = network
+        self.resolve = resolve
+        self._records = records
+        self._clock = network.fabric.clock
+        self._environment = self._clock.environment
+        self._timers: TimerFifo[Request] = TimerFifo(self._clock, settings.timeout_ns, self._time_out)
+        self._connect_timers: TimerFifo[Connection] | None = None
+        if settings.connect_timeout_ns is not None and settings.connect_timeout_ns < settings.timeout_ns:
+            self._connect_timers = TimerFifo(self._clock, settings.connect_timeout_ns, self._connect_time_out)
+        self._redraw = Stream(seed, f"workload/{settings.name}/attempts")
+        self._again: Step = (self._on_retry,)
+        self._hand_over: Step = (self._on_hand_over,)
+        self.started = 0
+        self.ended = 0
+        self.failures = 0
+        self.on_end: Callable[[Request, int], None] | None = None
+
+    # ---- sending -----------------------------------------------------------------------------------------------------
+
+    def begin(self, source: Source, request: Request) -> None:
+        """A request is due, now."""
+        self.started += 1
+        request.source = source
+        if not source.alive:
+            request.live = False
+            self._record(request, Outcome.CLIENT_GONE, self._environment._now)
+            return
+        self._attempt(source, request)
+
+    def _attempt(self, source: Source, request: Request) -> None:
+        self._timers.set(request)
+        if source.resolved_until_ns < self._environment._now:
+            self._await_name(source, request)
+            return
+        self._find_connection(source, request)
+
+    def _await_name(self, source: Source, request: Request) -> None:
+        if self.resolve is None:
+            self._find_connection(source, request)
+            return
+        request.phase = Phase.DNS
+        if source.resolving is not None:
+            source.resolving.append(request)
+            return
+        source.resolving = [request]
+        self.resolve(self, source)
+
+    def resolved(self, source: Source, address: int, ttl_ns: int) -> None:
+        """The resolver's answer for a source: an address, or 0 when there is none."""
+        now = self._environment._now
+        waiting, source.resolving = source.resolving or [], None
+        if address:
+            source.target = address
+            policy = self.settings.resolve
+            if policy == "interval":
+                source.resolved_until_ns = now + self.settings.resolve_interval_ns
+            elif policy == "connection":
+                source.resolved_until_ns = now
+            else:
+                source.resolved_until_ns = 1 << 62
+        for request in waiting:
+            if not request.live:
+                continue
+            request.close_part(now)
+            if address:
+                self._find_connection(source, request)
+            else:
+                self._end_attempt(request, Outcome.DNS_FAILURE, now)
+
+    def _find_connection(self, source: Source, request: Request) -> None:
+        now = self._environment._now
+        idle = source.idle
+        if idle:
+            connection = idle[-1]
+            if connection.free_at_ns <= now:
+                idle.pop()
+                self._send(connection, request, now)
+                return
+            connection = idle[0]
+            if connection.free_at_ns <= now:
+                idle.popleft()
+                self._send(connection, request, now)
+                return
+        settings = self.settings
+        if settings.pool_limit is not None and source.opened >= settings.pool_limit:
+            if settings.waiting_limit is not None and len(source.waiting) >= settings.waiting_limit:
+                self._end_attempt(request, Outcome.SHED, now)
+                return
+            request.phase = Phase.WAIT
+            source.waiting.append(request)
+            return
+        self._open(source, request, now)
+
+    def _open(self, source: Source, request: Request, now: int) -> None:
+        settings = self.settings
+        pool = source.port_pool(source.target, settings.port)
+        port = pool.take(now)
+        if not port:
+            self._end_attempt(request, Outcome.NO_LOCAL_PORT, now)
+            return
+        key = (settings.index << 52) ^ (request.sequence << 6) ^ request.attempt
+        connection = Connection(
+            self, source.namespace, port, source.target, settings.port, settings.protocol, key, request.pick_uniform
+        )
+        connection.port_pool = pool
+        connection.source_process = source
+        connection.request = request
+        request.connection = connection
+        source.opened += 1
+        if settings.protocol == UDP:
+            request.close_part(now)
+            self.network.datagrams.send(request)
+            return
+        request.close_part(now)
+        request.phase = Phase.CONNECT
+        if self._connect_timers is not None:
+            self._connect_timers.set(connection)
+        self.network.handshakes.open(connection)
+
+    def _send(self, connection: Connection, request: Request, now: int) -> None:
+        request.connection = connection
+        if request.mark_ns != now:
+            request.close_part(now)
+        if connection.protocol == TCP:
+            self.network.exchanges.send(request)
+        else:
+            self.network.datagrams.send(request)
+
+    # ---- what comes back ---------------------------------------------------------------------------------------------
+
+    def connected(self, connection: Connection, now_ns: int) -> None:
+        """The handshake is complete: send what it was opened for."""
+        connection.deadline_ns = 0
+        request = connection.request
+        if request is None or not request.live:
+            self._release(connection, now_ns)
+            return
+        request.connect_ns += now_ns - request.mark_ns
+        request.mark_ns = now_ns
+        self.network.exchanges.send(request)
+
+    def connect_failed(self, connection: Connection, outcome: Outcome, now_ns: int) -> None:
+        """The connection will not be."""
+        connection.deadline_ns = 0
+        connection.source_process.opened -= 1
+        request = connection.request
+        connection.request = None
+        if request is not None and request.live:
+            self._end_attempt(request, outcome, now_ns)
+        self._serve_waiting(connection.source_process, now_ns)
+
+    def answered(self, request: Request, finish_ns: int) -> None:
+        """The answer is there at `finish_ns`."""
+        connection = request.connection
+        if request.overload:
+            outcome = Outcome.SERVER_BUSY
+            self.failures += 1
+        else:
+            outcome = Outcome.OK
+        if connection.protocol == UDP:
+            self.network.datagrams.answered(connection)
+        if outcome is not Outcome.OK and self._tries_again(request, outcome, finish_ns):
+            self._release(connection, finish_ns)
+            return
+        self._record(request, outcome, finish_ns)
+        self._release(connection, finish_ns)
+
+    def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
+        """The request got an error instead of an answer."""
+        self._end_attempt(request, outcome, now_ns)
+
+    def disconnected(self, connection: Connection, now_ns: int) -> None:
+        """The server closed or reset the connection."""
+        source = connection.source_process
+        source.opened -= 1
+        if connection.free_at_ns:
+            try:
+                source.idle.remove(connection)
+            except ValueError:
+                pass
+        self._serve_waiting(source, now_ns)
+
+    def _release(self, connection: Connection, now_ns: int) -> None:
+        """A connection has no request any more: keep it, hand it to who waits, or close it."""
+        settings = self.settings
+        source = connection.source_process
+        keep = connection.open and (settings.keepalive or connection.protocol == UDP and settings.keepalive)
+        if keep and settings.requests_per_connection is not None and connection.used >= settings.requests_per_connection:
+            keep = False
+        if not keep:
+            source.opened -= 1
+            if connection.protocol == UDP:
+                self.network.datagrams.close(connection)
+            else:
+                self.network.handshakes.close(connection, by_client=not settings.server_closes)
+            if source.waiting:
+                self._serve_waiting(source, now_ns)
+            return
+        waiting = source.waiting
+        while waiting:
+            request = waiting.popleft()
+            if request.live:
+                request.connection = connection
+                request.callbacks = self._hand_over
+                self.network.fabric.schedule(request, max(0, now_ns - self._environment._now))
+                return
+        source.idle.append(connection)
+
+    def _on_hand_over(self, request: Request) -> None:
+        connection = request.connection
+        now = self._environment._now
+        if not request.live:
+            self._release(connection, now)
+        elif connection.open:
+            self._send(connection, request, now)
+        else:
+            self._find_connection(connection.source_process, request)
+
+    def _serve_waiting(self, source: Source, now_ns: int) -> None:
+        waiting = source.waiting
+        while waiting:
+            request = waiting.popleft()
+            if request.live:
+                self._find_connection(source, request)
+                return
+
+    # ---- what does not come back -------------------------------------------------------------------------------------
+
+    def _time_out(self, request: Request) -> None:
+        """The request's own limit has passed."""
+        if not request.live:
+            return
+        now = self._environment._now
+        connection = request.connection
+        phase = request.phase
+        outcome = Outcome.REQUEST_TIMEOUT
+        if phase == Phase.CONNECT:
+            outcome = Outcome.CONNECT_TIMEOUT
+        elif phase == Phase.DNS:
+            outcome = Outcome.DNS_FAILURE
+        if connection is not None and connection.request is request:
+            connection.request = None
+            connection.deadline_ns = 0
+            self._discard(connection, now)
+        self._end_attempt(request, outcome, now)
+
+    def _connect_time_out(self, connection: Connection) -> None:
+        request = connection.request
+        connection.request = None
+        now = self._environment._now
+        self._discard(connection, now)
+        if request is not None and request.live:
+            self._end_attempt(request, Outcome.CONNECT_TIMEOUT, now)
+
+    def _discard(self, connection: Connection, now_ns: int) -> None:
+        """Give up a connection that did not do its work in time (a UDP socket is kept: the next datagram may fare better)."""
+        source = connection.source_process
+        if connection.protocol == UDP:
+            if self.settings.keepalive:
+                connection.free_at_ns = now_ns
+                source.idle.append(connection)
+                return
+            self.network.datagrams.close(connection)
+        else:
+            self.network.handshakes.close(connection)
+        source.opened -= 1
+        self._serve_waiting(source, now_ns)
+
+    def _end_attempt(self, request: Request, outcome: Outcome, now_ns: int) -> None:
+        request.live = False
+        request.deadline_ns = 0
+        request.close_part(now_ns)
+        self.failures += 1
+        connection = request.connection
+        if connection is not None and connection.protocol == UDP and connection.request is None and outcome in (
+            Outcome.REFUSED, Outcome.NO_ROUTE
+        ):
+            self._discard(connection, now_ns)
+        if not self._tries_again(request, outcome, now_ns):
+            self._record(request, outcome, now_ns)
+
+    def _tries_again(self, request: Request, outcome: Outcome, now_ns: int) -> bool:
+        retries = self.settings.retries
+        attempt = request.attempt + 1
+        if attempt >= retries.attempts or outcome not in retries.on or not request.source.alive:
+            return False
+        key = request.sequence
+        draw = self._redraw.uniform
+        again = request.next_attempt(draw(key, 4 * attempt), draw(key, 4 * attempt + 1))
+        again.source = request.source
+        wait_ns = min(retries.max_ns, round(retries.base_ns * retries.factor ** (attempt - 1)))
+        if retries.jitter:
+            wait_ns = round(wait_ns * (1.0 - retries.jitter * draw(key, 4 * attempt + 2)))
+        again.callbacks = self._again
+        self.network.fabric.schedule(again, max(0, now_ns - self._environment._now) + wait_ns)
+        return True
+
+    def _on_retry(self, request: Request) -> None:
+        request.close_part(self._environment._now)
+        if not request.source.alive:
+            request.live = False
+            self._record(request, Outcome.CLIENT_GONE, self._environment._now)
+            return
+        self._attempt(request.source, request)
+
+    # ---- the record --------------------------------------------------------------------------------------------------
+
+    def _record(self, request: Request, outcome: Outcome, finish_ns: int) -> None:
+        connection = request.connection
+        source = request.source
+        client_node = source.namespace.host.index
+        flags = 0
+        endpoint = server_node = -1
+        rules = 0
+        if connection is not None:
+            endpoint = connection.endpoint
+            rules = connection.rules
+            host = connection.server_host
+            if host is not None:
+                server_node = host.index
+                if server_node != client_node:
+                    flags = Flag.CROSS_NODE.value
+            if connection.used <= 1:
+                flags |= 1
+            flags |= connection.flags
+            request.connection = None
+        start_ns = request.intended_ns
+        self._records.row(
+            self.settings.index, request.sequence & 0xFFFFFFFF, start_ns, finish_ns - start_ns, request.wait_ns, request.dns_ns,
+            request.retry_ns, request.connect_ns, request.request_ns, request.queue_ns, request.service_ns, request.response_ns,
+            outcome, request.attempt + 1, endpoint, client_node, server_node, rules, flags,
+        )
+        self.ended += 1
+        if self.on_end is not None:
+            self.on_end(request, finish_ns)
+
+    # ---- faults ------------------------------------------------------------------------------------------------------
+
+    def source_gone(self, source: Source) -> None:
+        """The client's process or node is dead: what it had under way ends as `client gone`."""
+        source.alive = False
+        source.idle.clear()
+        source.waiting.clear()
+        source.opened = 0
+        now = self._environment._now
+        for request in self._timers.pending():
+            if request.live and request.source is source:
+                request.live = False
+                request.deadline_ns = 0
+                request.close_part(now)
+                if request.connection is not None:
+                    request.connection.request = None
+                self._record(request, Outcome.CLIENT_GONE, now)
