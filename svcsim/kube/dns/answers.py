@@ -1,8 +1,8 @@
 """What a cluster DNS server answers: from a question and the objects it has seen to a rcode and records.
 
 A name error (NXDOMAIN) means that nothing has the name; a name that exists without the type asked for gives
-an empty NOERROR answer; both carry the zone's SOA. A CNAME (ExternalName) is completed, in the zone or through
-the upstream.
+an empty NOERROR answer; both carry the zone's SOA. A CNAME (ExternalName) is completed, in the zone or by the
+upstream.
 
 Sources: kubernetes/dns docs/specification.md 1.1.0; coredns plugin/backend_lookup.go and
 plugin/kubernetes/handler.go; for kube-dns skydns server.go.
@@ -261,7 +261,7 @@ class DnsServer:
         return Answer(answer=records, additional=glue)
 
     def _soa(self, apex: str) -> Record:
-        """The zone's SOA, with the timers of coredns plugin.SOA or skydns NewSOA; the serial counts changes."""
+        """The zone's SOA, timers as in coredns plugin.SOA or skydns NewSOA; the serial counts changes."""
         if self.config.dialect == "kube-dns":
             data = Soa(f"ns.dns.{apex}", f"hostmaster.{apex}", self.zone.revision, 28800, 7200, 604800, 60)
             return Record(apex, "SOA", 60, data)

@@ -172,7 +172,7 @@ class CorednsNames:
         )
 
     def pointers(self, address: Address) -> Iterator[str]:
-        """The names, relative to the zone, that an address leads back to: its Service's, else its endpoints'."""
+        """The names, relative to the zone, of an address: its Service's, else its endpoints'."""
         allowed = self._config.namespaces
         for service in self._zone.services_with_cluster_ip(address):
             if not allowed or self.serves(service.namespace):
@@ -186,7 +186,7 @@ class CorednsNames:
         return endpoint.label(self._config.endpoint_pod_names)
 
     def name_servers(self) -> list[tuple[str, Address]]:
-        """Names (relative to the zone) and addresses of the server: those of its own Services, if it has any."""
+        """Names (relative to the zone) and addresses of the server: its own Services', if it has any."""
         found: list[tuple[str, Address]] = []
         for local in self._config.local_ips:
             for key, _ in self._zone.endpoints_with_address(local):

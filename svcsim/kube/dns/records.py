@@ -131,3 +131,20 @@ def fit(question: str, answer: Answer, limit_bytes: int = UDP_LIMIT_BYTES) -> An
             break
         fitting.append(record)
     return replace(slim, answer=tuple(fitting), authority=(), truncated=True)
+
+
+def balanced(answer: Answer, bits: int) -> Answer:
+    """The answer with its address records shuffled by 64 random bits, behind its aliases.
+
+    Source: coredns plugin/loadbalance, policy round_robin, which is in the default Corefile.
+    """
+    aliases = [record for record in answer.answer if record.type == "CNAME"]
+    addresses = [record for record in answer.answer if record.type in ("A", "AAAA")]
+    if len(addresses) < 2:
+        return answer
+    others = [record for record in answer.answer if record.type not in ("A", "AAAA", "CNAME")]
+    for position in range(len(addresses) - 1):
+        bits = (bits * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+        chosen = position + (bits >> 33) % (len(addresses) - position)
+        addresses[position], addresses[chosen] = addresses[chosen], addresses[position]
+    return replace(answer, answer=(*aliases, *addresses, *others))
