@@ -114,8 +114,8 @@ def fraction(text: str | float) -> float:
 
 def format_ns(ns: float) -> str:
     """A duration for a person, three significant digits and a unit."""
-    if ns != ns or math.isinf(ns):
-        return "–" if ns != ns else "∞"
+    if not math.isfinite(ns):
+        return "–" if math.isnan(ns) else "∞"
     magnitude = abs(ns)
     for limit, unit, name in ((US, NS, "ns"), (MS, US, "µs"), (S, MS, "ms"), (10 * MINUTE, S, "s"), (HOUR, MINUTE, "min")):
         if magnitude < limit * 0.9995 or (unit == MINUTE and magnitude < HOUR):

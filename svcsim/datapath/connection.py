@@ -10,7 +10,7 @@ one it is, and each boundary adds now - mark to its part. So the parts sum to th
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from svcsim.engine.hop import Hop, Step
 from svcsim.linux.packet import TCP
@@ -56,13 +56,22 @@ class Client(Protocol):
 
 
 class Request(Hop):
-    """One attempt at an application exchange."""
+    """One attempt at an application exchange.
+
+    `connection` is set from the moment at which the request has one until it is recorded; `tag` is what the
+    client keeps with it; `outer` is, for a request that a proxy sends on, the one that the proxy received.
+    """
 
     __slots__ = (
-        "answer_bytes", "attempt", "backoff_uniform", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "epoch",
-        "extra_ns", "intended_ns", "live", "mark_ns", "overload", "paused_ns", "phase", "pick_uniform", "position", "queue_ns", "request_bytes",
-        "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform", "source", "transmission", "wait_ns",
+        "answer_bytes", "attempt", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "extra_ns", "intended_ns",
+        "is_probe", "live", "mark_ns", "outer", "overload", "phase", "pick_uniform", "position", "queue_ns", "request_bytes",
+        "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform", "tag", "transmission", "wait_ns",
     )
+
+    connection: Connection
+    tag: Any
+    position: int
+    transmission: int
 
     def __init__(
         self, client: Client, sequence: int, intended_ns: int, request_bytes: int, answer_bytes: int,
@@ -77,11 +86,13 @@ class Request(Hop):
         self.pick_uniform = pick_uniform
         self.live = True
         self.overload = False
+        self.is_probe = False
+        self.outer: Request | None = None
         self.attempt = 0
         self.phase = 0
         self.deadline_ns = 0
         self.extra_ns = 0
-        self.connection: Connection | None = None
+        self.connection = None  # type: ignore[assignment]
         self.wait_ns = self.dns_ns = self.retry_ns = self.connect_ns = 0
         self.request_ns = self.queue_ns = self.service_ns = self.response_ns = 0
 
@@ -137,11 +148,19 @@ class Connection(Hop):
     """
 
     __slots__ = (
-        "backend_address", "backend_port", "backward", "client", "client_port", "deadline_ns", "departure_ns", "destination",
-        "destination_port", "entry_host", "far_entry", "flow", "forward", "generation", "key", "lossy", "namespace", "near_entry", "open",
-        "ordinal", "pick_uniform", "port_pool", "protocol", "proxy_exchange_ns", "queue", "rewritten", "request", "rules", "server",
-        "server_host", "server_namespace", "source", "source_port", "syn_attempt", "used", "window", "free_at_ns", "source_process", "endpoint", "flags", "position", "syn_sent_ns", "tag",
+        "backend_address", "backend_port", "backward", "client", "client_port", "deadline_ns", "departure_ns",
+        "destination", "destination_port", "endpoint", "entry_host", "far_entry", "flags", "flow", "forward",
+        "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal", "pick_uniform",
+        "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules", "server",
+        "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag",
+        "used", "window",
     )
+
+    client: Client | None
+    entry_host: Host
+    server_host: Host
+    server_namespace: Namespace
+    server: Listener | None
 
     def __init__(
         self, client: Client, namespace: Namespace, client_port: int, destination: int, destination_port: int,
@@ -162,10 +181,9 @@ class Connection(Hop):
         self.open = False
         self.rules = 0
         self.request: Request | None = None
-        self.server: Listener | None = None
-        self.server_host: Host | None = None
-        self.server_namespace: Namespace | None = None
-        self.entry_host: Host | None = None
+        self.server = None
+        self.entry_host = self.server_host = namespace.host
+        self.server_namespace = namespace
         self.near_entry: Entry | None = None
         self.far_entry: Entry | None = None
         self.departure_ns = 0
@@ -188,7 +206,7 @@ class Connection(Hop):
         self.port_pool: PortAllocator | None = None
         self.endpoint = -1
         self.flags = 0
-        self.tag: object | None = None
+        self.tag: Any = None
 
     @property
     def is_tcp(self) -> bool:

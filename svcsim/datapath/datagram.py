@@ -37,7 +37,8 @@ class Datagrams:
         connection = request.connection
         now = self.fabric.clock.now
         if connection.open and self._is_bound(connection, now):
-            connection.entry_host.conntrack.refresh(connection.near_entry, now)
+            if connection.near_entry is not None:
+                connection.entry_host.conntrack.refresh(connection.near_entry, now)
             if connection.far_entry is not None:
                 connection.server_host.conntrack.refresh(connection.far_entry, now)
             self.exchanges.send(request)

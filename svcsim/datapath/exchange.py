@@ -9,6 +9,8 @@ On a path without jitter, loss and finite links the steps below are all there is
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from svcsim.datapath.connection import Connection, Phase, Request, Station
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
@@ -28,7 +30,8 @@ class Exchanges:
     """All steps of established traffic. One object a world; it holds no state of a connection."""
 
     __slots__ = (
-        "_at_server", "_back", "_paths", "_paths_generation", "_environment", "_resend_answer_step", "_resend_step", "_there", "fabric", "rough",
+        "_at_server", "_back", "_environment", "_paths", "_paths_generation",
+        "_resend_answer_step", "_resend_step", "_there", "fabric", "rough",
     )
 
     def __init__(self, fabric: Fabric) -> None:
@@ -90,14 +93,15 @@ class Exchanges:
         """The train is in the server's socket."""
         connection = request.connection
         self.fabric.counts.delivered += 1
-        if not connection.open:
+        server = connection.server
+        if server is None or not connection.open:
             if request.live:
                 self.answer_reset(request)
             return
         now = self._environment._now
         request.request_ns += now - request.mark_ns
         request.mark_ns = now
-        connection.server.arrive(request, now)
+        server.arrive(request, now)
 
     # ---- the answer's way --------------------------------------------------------------------------------------------
 
@@ -244,7 +248,7 @@ class Exchanges:
             return _NO_PATHS
         delays: list[int] = []
         lossy = False
-        for near, far in zip(hosts, hosts[1:], strict=False):
+        for near, far in pairwise(hosts):
             route = fabric.route(near, far)
             back = fabric.route(far, near)
             if route is None or back is None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FabricSettings:
-    """How the network answers for what is not there (MODEL: who answers for a dead address)."""
+    """How the network answers for what is not there, and the kernels' timers."""
 
     cni: Literal["bridge", "routed"] = "bridge"
     segment: Literal["l2", "l3"] = "l3"
@@ -128,7 +128,7 @@ class Fabric:
 
     def schedule(self, hop: Hop, delay_ns: int) -> None:
         """Let a hop's next step (its `callbacks`) happen after a delay, in a packet's rank."""
-        self.environment.schedule(hop, PACKET, delay_ns)  # type: ignore[arg-type]
+        self.environment.schedule(hop, PACKET, delay_ns)
 
     def later(self, delay_ns: int, action: Callable[[], None]) -> None:
         """Call a function after a delay, in a packet's rank: for what happens rarely."""

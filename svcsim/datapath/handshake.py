@@ -25,7 +25,8 @@ class Handshakes:
     """All steps of opening and closing TCP connections."""
 
     __slots__ = (
-        "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_environment", "_retry", "dead", "exchanges", "fabric",
+        "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_environment",
+        "_retry", "dead", "exchanges", "fabric",
         "gate",
     )
 

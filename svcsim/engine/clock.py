@@ -30,32 +30,37 @@ class _Call(simpy.Event):
 class Clock:
     """Simulated time. `now` is an int; nothing else advances it but `run`."""
 
-    __slots__ = ("environment", "events")
+    __slots__ = ("environment",)
 
     def __init__(self) -> None:
-        self.environment = simpy.Environment(initial_time=0)
-        self.events = 0
+        # Any: the hot path schedules hops, which SimPy takes for events, and reads the bare clock.
+        self.environment: Any = simpy.Environment(initial_time=0)
 
     @property
     def now(self) -> int:
         """The current instant in nanoseconds since the start of the run."""
-        return self.environment._now  # type: ignore[return-value]
+        now: int = self.environment._now
+        return now
 
     def process(self, generator: ProcessGenerator) -> simpy.Process:
         """Start a control-plane process."""
-        return self.environment.process(generator)
+        process: simpy.Process = self.environment.process(generator)
+        return process
 
     def sleep(self, delay_ns: int) -> simpy.Event:
         """An event that happens after a delay, to `yield` in a process."""
-        return self.environment.timeout(delay_ns)
+        timeout: simpy.Event = self.environment.timeout(delay_ns)
+        return timeout
 
     def signal(self) -> Signal:
         """An event that a process waits for and another one triggers with `succeed()`."""
-        return self.environment.event()
+        signal: Signal = self.environment.event()
+        return signal
 
     def any_of(self, *events: simpy.Event) -> simpy.Event:
         """An event that happens with the first of the given ones."""
-        return self.environment.any_of(events)
+        condition: simpy.Event = self.environment.any_of(events)
+        return condition
 
     def after(self, delay_ns: int, action: Callable[[], None], rank: int = CONTROL) -> None:
         """Call a function after a delay."""

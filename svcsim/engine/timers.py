@@ -45,7 +45,7 @@ class TimerFifo(Hop, Generic[T]):
         items = self._items
         while items and not items[0].deadline_ns:
             items.popleft()
-        item.deadline_ns = self._environment._now + self.duration_ns  # type: ignore[operator]
+        item.deadline_ns = self._environment._now + self.duration_ns
         items.append(item)
         if not self.armed:
             self._arm(self.duration_ns)
@@ -60,7 +60,7 @@ class TimerFifo(Hop, Generic[T]):
     def _arm(self, delay_ns: int) -> None:
         self.armed = True
         self.callbacks = self._step
-        self._environment.schedule(self, PACKET, delay_ns)  # type: ignore[arg-type]
+        self._environment.schedule(self, PACKET, delay_ns)
 
     def _fire(self, _: Hop) -> None:
         now = self._clock.now

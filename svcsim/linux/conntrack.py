@@ -119,7 +119,7 @@ class Conntrack:
         if self._next_due_ns <= now_ns:
             self.sweep(now_ns)
         found = self.entries.get(key)
-        return found if found.__class__ is Entry else None  # type: ignore[return-value]
+        return found if found.__class__ is Entry else None
 
     def count(self, now_ns: int) -> int:
         """nf_conntrack_count: live and lingering entries."""
@@ -141,7 +141,7 @@ class Conntrack:
         key = entry.key
         old = entries.get(key)
         if old.__class__ is Entry:
-            old.expires_ns = 0  # type: ignore[union-attr]
+            old.expires_ns = 0
         entries[key] = entry
         self._queue(entry, key, now_ns, self._life_ns[entry.state])
         return True
@@ -187,14 +187,14 @@ class Conntrack:
         """Forget everything: the node lost power."""
         for entry in self.entries.values():
             if entry.__class__ is Entry:
-                entry.expires_ns = 0  # type: ignore[union-attr]
+                entry.expires_ns = 0
         self.entries.clear()
         self._fifos.clear()
         self._next_due_ns = 1 << 62
 
     def live(self) -> list[Entry]:
         """All entries that are not lingering, for `conntrack -D` by filter and for display."""
-        return [entry for entry in self.entries.values() if entry.__class__ is Entry]  # type: ignore[misc]
+        return [entry for entry in self.entries.values() if entry.__class__ is Entry]
 
     def _fifo(self, timeout_ns: int) -> _Fifo:
         fifo = self._fifos.get(timeout_ns)
@@ -215,7 +215,7 @@ class Conntrack:
         """Remove what has expired up to now; what was refreshed meanwhile is queued for its new expiry."""
         entries = self.entries
         again: list[tuple[Entry | int, int, int]] = []
-        for timeout_ns, fifo in self._fifos.items():
+        for fifo in self._fifos.values():
             keys, dues = fifo.keys, fifo.dues
             while dues and dues[0] <= now_ns:
                 key = keys.popleft()
@@ -224,24 +224,24 @@ class Conntrack:
                 if value is None:
                     continue
                 if value.__class__ is Entry:
-                    if value.due_ns != due_ns:  # type: ignore[union-attr]
+                    if value.due_ns != due_ns:
                         continue  # a later element of a FIFO answers for this one
-                    expires_ns = value.expires_ns  # type: ignore[union-attr]
+                    expires_ns: int = value.expires_ns
                 else:
                     expires_ns = value  # type: ignore[assignment]
                 if expires_ns <= now_ns:
                     if value.__class__ is Entry:
-                        value.expires_ns = 0  # type: ignore[union-attr]
+                        value.expires_ns = 0
                     del entries[key]
                 else:
                     again.append((value, key, expires_ns))
         for value, key, expires_ns in again:
-            state_timeout = self._life_ns[value.state] if value.__class__ is Entry else 0  # type: ignore[union-attr]
+            state_timeout = self._life_ns[value.state] if value.__class__ is Entry else 0
             fifo = self._ordered_fifo(state_timeout, expires_ns)
             fifo.keys.append(key)
             fifo.dues.append(expires_ns)
             if value.__class__ is Entry:
-                value.due_ns = expires_ns  # type: ignore[union-attr]
+                value.due_ns = expires_ns
         self._next_due_ns = min((fifo.dues[0] for fifo in self._fifos.values() if fifo.dues), default=1 << 62)
 
     def _ordered_fifo(self, preferred_ns: int, expires_ns: int) -> _Fifo:

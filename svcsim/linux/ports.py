@@ -1,8 +1,8 @@
 """Local ports of connections: the ephemeral range, with the client's TIME_WAIT.
 
-One allocator serves one (source address, destination, destination port, protocol), since only a whole tuple must be unique. Ports go up
-from an offset (Linux net/ipv4/inet_hashtables.c hashes it from the tuple); a port that its connection left in TIME_WAIT comes back after 60 s (TCP_TIMEWAIT_LEN,
-include/net/tcp.h), oldest first. Nothing is scheduled.
+One allocator serves one (source address, destination, destination port, protocol), since only a whole tuple must be unique.
+Ports go up from an offset (Linux net/ipv4/inet_hashtables.c hashes it from the tuple); a port that its connection left in
+TIME_WAIT comes back after 60 s (TCP_TIMEWAIT_LEN, include/net/tcp.h), oldest first. Nothing is scheduled.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from svcsim.units import S
 
@@ -53,7 +54,7 @@ def ramp(points: Sequence[tuple[int, float]]) -> Arrivals:
     def following(last_ns: int, u: float) -> int:
         owed = -math.log1p(-u)
         at_s = last_ns / S
-        for (from_ns, from_rate), (to_ns, to_rate) in zip(points, points[1:], strict=False):
+        for (from_ns, from_rate), (to_ns, to_rate) in pairwise(points):
             begin_s, end_s = from_ns / S, to_ns / S
             if at_s >= end_s:
                 continue

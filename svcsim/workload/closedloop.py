@@ -66,7 +66,7 @@ class ClosedLoop:
         if due_ns >= self._until_ns:
             return
         user.callbacks = self._send_step
-        self._clock.environment.schedule(user, PACKET, due_ns - self._clock.now)  # type: ignore[arg-type]
+        self._clock.environment.schedule(user, PACKET, due_ns - self._clock.now)
 
     def _send(self, user: _User) -> None:
         _, service_u, pick_u, request_u, answer_u = user.row

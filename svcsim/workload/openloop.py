@@ -22,7 +22,8 @@ class OpenLoop(Hop):
     """The arrivals of a workload, until `until_ns`."""
 
     __slots__ = (
-        "_answer_size", "_arrivals", "_clock", "_environment", "_request_size", "_rows", "_tick_step", "_until_ns", "next_ns", "sequence",
+        "_answer_size", "_arrivals", "_clock", "_environment", "_request_size", "_rows", "_tick_step", "_until_ns", "next_ns",
+        "sequence",
         "workload",
     )
 

@@ -46,7 +46,8 @@ class Server:
     """One pod's process: a `Listener` for each of its ports."""
 
     __slots__ = (
-        "_done", "_environment", "_frozen", "_handshakes", "_exchanges", "_hung_since_ns", "_paused_ns", "busy", "connections", "endpoint", "in_service",
+        "_done", "_environment", "_exchanges", "_frozen", "_handshakes", "_hung_since_ns", "_paused_ns", "busy", "connections",
+        "endpoint", "in_service",
         "namespace", "on_exit", "profile", "queue", "served", "slowdown", "state", "pending_syns",
     )
 

@@ -8,6 +8,7 @@ client that could not send in time does not hide it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,7 +95,7 @@ class Workload:
     def begin(self, source: Source, request: Request) -> None:
         """A request is due, now."""
         self.started += 1
-        request.source = source
+        request.tag = source
         if not source.alive:
             request.live = False
             self._record(request, Outcome.CLIENT_GONE, self._environment._now)
@@ -177,7 +178,7 @@ class Workload:
             self, source.namespace, port, source.target, settings.port, settings.protocol, key, request.pick_uniform
         )
         connection.port_pool = pool
-        connection.source_process = source
+        connection.tag = source
         connection.request = request
         request.connection = connection
         source.opened += 1
@@ -216,12 +217,12 @@ class Workload:
     def connect_failed(self, connection: Connection, outcome: Outcome, now_ns: int) -> None:
         """The connection will not be."""
         connection.deadline_ns = 0
-        connection.source_process.opened -= 1
+        connection.tag.opened -= 1
         request = connection.request
         connection.request = None
         if request is not None and request.live:
             self._end_attempt(request, outcome, now_ns)
-        self._serve_waiting(connection.source_process, now_ns)
+        self._serve_waiting(connection.tag, now_ns)
 
     def answered(self, request: Request, finish_ns: int) -> None:
         """The answer is there at `finish_ns`."""
@@ -245,20 +246,18 @@ class Workload:
 
     def disconnected(self, connection: Connection, now_ns: int) -> None:
         """The server closed or reset the connection."""
-        source = connection.source_process
+        source: Source = connection.tag
         source.opened -= 1
         if connection.free_at_ns:
-            try:
+            with suppress(ValueError):
                 source.idle.remove(connection)
-            except ValueError:
-                pass
         self._serve_waiting(source, now_ns)
 
     def _release(self, connection: Connection, now_ns: int) -> None:
         """A connection has no request any more: keep it, hand it to who waits, or close it."""
         settings = self.settings
-        source = connection.source_process
-        keep = connection.open and (settings.keepalive or connection.protocol == UDP and settings.keepalive)
+        source: Source = connection.tag
+        keep = connection.open and (settings.keepalive or (connection.protocol == UDP and settings.keepalive))
         if keep and settings.requests_per_connection is not None and connection.used >= settings.requests_per_connection:
             keep = False
         if not keep:
@@ -288,7 +287,7 @@ class Workload:
         elif connection.open:
             self._send(connection, request, now)
         else:
-            self._find_connection(connection.source_process, request)
+            self._find_connection(connection.tag, request)
 
     def _serve_waiting(self, source: Source, now_ns: int) -> None:
         waiting = source.waiting
@@ -328,7 +327,7 @@ class Workload:
 
     def _discard(self, connection: Connection, now_ns: int) -> None:
         """Give up a connection that did not do its work in time (a UDP socket is kept: the next datagram may fare better)."""
-        source = connection.source_process
+        source: Source = connection.tag
         if connection.protocol == UDP:
             if self.settings.keepalive:
                 connection.free_at_ns = now_ns
@@ -356,12 +355,12 @@ class Workload:
     def _tries_again(self, request: Request, outcome: Outcome, now_ns: int) -> bool:
         retries = self.settings.retries
         attempt = request.attempt + 1
-        if attempt >= retries.attempts or outcome not in retries.on or not request.source.alive:
+        if attempt >= retries.attempts or outcome not in retries.on or not request.tag.alive:
             return False
         key = request.sequence
         draw = self._redraw.uniform
         again = request.next_attempt(draw(key, 4 * attempt), draw(key, 4 * attempt + 1))
-        again.source = request.source
+        again.tag = request.tag
         wait_ns = min(retries.max_ns, round(retries.base_ns * retries.factor ** (attempt - 1)))
         if retries.jitter:
             wait_ns = round(wait_ns * (1.0 - retries.jitter * draw(key, 4 * attempt + 2)))
@@ -371,17 +370,17 @@ class Workload:
 
     def _on_retry(self, request: Request) -> None:
         request.close_part(self._environment._now)
-        if not request.source.alive:
+        if not request.tag.alive:
             request.live = False
             self._record(request, Outcome.CLIENT_GONE, self._environment._now)
             return
-        self._attempt(request.source, request)
+        self._attempt(request.tag, request)
 
     # ---- the record --------------------------------------------------------------------------------------------------
 
     def _record(self, request: Request, outcome: Outcome, finish_ns: int) -> None:
         connection = request.connection
-        source = request.source
+        source: Source = request.tag
         client_node = source.namespace.host.index
         flags = 0
         endpoint = server_node = -1
@@ -397,7 +396,7 @@ class Workload:
             if connection.used <= 1:
                 flags |= 1
             flags |= connection.flags
-            request.connection = None
+            request.connection = None  # type: ignore[assignment]
         start_ns = request.intended_ns
         self._records.row(
             self.settings.index, request.sequence & 0xFFFFFFFF, start_ns, finish_ns - start_ns, request.wait_ns, request.dns_ns,
@@ -418,7 +417,7 @@ class Workload:
         source.opened = 0
         now = self._environment._now
         for request in self._timers.pending():
-            if request.live and request.source is source:
+            if request.live and request.tag is source:
                 request.live = False
                 request.deadline_ns = 0
                 request.close_part(now)

@@ -1,0 +1,305 @@
+"""The userspace proxy at work: it accepts, picks an endpoint, dials, and copies both ways.
+
+The client's connection ends at the node; the proxy's own leads to the endpoint. A dial that is refused or times out moves on to
+the next endpoint (time-outs of 250 ms, 500 ms, 1 s and 2 s; after the last the client is reset), which is the one thing that no
+kernel mode can do. What is in flight when an endpoint dies is lost as in every mode: dials are retried, requests are not. Every
+message wakes the process and is copied by it, and all of them share its CPU.
+
+Source: pkg/proxy/userspace/proxysocket.go (kubernetes 1.17).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from svcsim.datapath.connection import Connection, Request
+from svcsim.datapath.host import Host, SynAnswer
+from svcsim.datapath.network import Network
+from svcsim.engine.streams import splitmix64
+from svcsim.engine.timers import TimerFifo
+from svcsim.linux.packet import TCP
+from svcsim.linux.ports import PortAllocator
+from svcsim.results.records import Flag, Outcome
+
+PickEndpoint = Callable[[int, bool], "tuple[int, int] | None"]
+"""(client address, reset its affinity) -> endpoint address and port, or None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyCharges:
+    """What the process spends: on an accepted connection, on a dial, on each message that it copies; and its wake-up delay."""
+
+    accept_ns: int
+    dial_ns: int
+    copy_ns: int
+    copy_ns_per_kib: int
+    wakeup_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialTimeouts:
+    """How long each dial may take, in order; after the last the client's connection is closed."""
+
+    tcp_ns: tuple[int, ...]
+    udp_idle_ns: int
+
+
+class ProxyProcess:
+    """kube-proxy in userspace mode on one node: one CPU for all of its connections."""
+
+    __slots__ = ("_pools", "_timers", "charges", "dialed", "free_ns", "host", "network", "running", "sequence", "timeouts")
+
+    def __init__(self, host: Host, network: Network, charges: ProxyCharges, timeouts: DialTimeouts) -> None:
+        self.host = host
+        self.network = network
+        self.charges = charges
+        self.timeouts = timeouts
+        self.free_ns = 0
+        self.running = True
+        self.sequence = 0
+        self.dialed = 0
+        self._pools: dict[tuple[int, int], PortAllocator] = {}
+        clock = network.fabric.clock
+        self._timers = [TimerFifo[Dial](clock, timeout_ns, Dial.expire) for timeout_ns in timeouts.tcp_ns]
+
+    def work(self, cost_ns: int, at_ns: int) -> int:
+        """Let the process do a piece of work that is there at `at_ns`; returns when it is done."""
+        start = max(at_ns + self.charges.wakeup_ns, self.free_ns)
+        self.free_ns = start + cost_ns
+        self.host.proxy_ns += cost_ns
+        return self.free_ns
+
+    def copy_ns(self, size_bytes: int) -> int:
+        """CPU time to read and write a message."""
+        return self.charges.copy_ns + self.charges.copy_ns_per_kib * size_bytes // 1024
+
+    def local_port(self, address: int, port: int, now_ns: int) -> tuple[int, PortAllocator]:
+        """A port of the node towards an endpoint."""
+        pool = self._pools.get((address, port))
+        if pool is None:
+            pool = self._pools[(address, port)] = PortAllocator(splitmix64(self.host.address ^ address << 8 ^ port))
+        return pool.take(now_ns), pool
+
+    def dial_timer(self, attempt: int) -> TimerFifo[Dial]:
+        """The timers of dial number `attempt`."""
+        return self._timers[attempt]
+
+
+class Dial:
+    """One attempt to reach an endpoint, for a session."""
+
+    __slots__ = ("connection", "deadline_ns", "session")
+
+    def __init__(self, session: Session, connection: Connection) -> None:
+        self.session = session
+        self.connection = connection
+        self.deadline_ns = 0
+
+    def expire(self) -> None:
+        """The endpoint did not answer in time: on to the next."""
+        session = self.session
+        if session.dial is self:
+            session.dial = None
+            session.process.network.handshakes.abandon(self.connection)
+            session.next_dial()
+
+
+class Session:
+    """A client's connection and the proxy's own to the endpoint; the client (`Client`) of the latter."""
+
+    __slots__ = ("attempt", "back", "dial", "dial_ended_ns", "front", "pending", "pick", "process", "under_way")
+
+    def __init__(self, process: ProxyProcess, front: Connection, pick: PickEndpoint) -> None:
+        self.process = process
+        self.front = front
+        self.pick = pick
+        self.back: Connection | None = None
+        self.dial: Dial | None = None
+        self.attempt = 0
+        self.dial_ended_ns = 0
+        self.pending: deque[Request] = deque()
+        self.under_way: Request | None = None
+
+    # ---- dialling ----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The client's connection was accepted: dial."""
+        process = self.process
+        now = process.network.fabric.clock.now
+        ready_ns = process.work(process.charges.accept_ns + process.charges.dial_ns, now)
+        process.network.fabric.later(ready_ns - now, self.next_dial)
+
+    def next_dial(self) -> None:
+        """Dial the next endpoint, or give the client up."""
+        process = self.process
+        network = process.network
+        now = network.fabric.clock.now
+        if not self.front.open or not process.running:
+            return
+        if self.attempt >= len(process.timeouts.tcp_ns):
+            network.handshakes.reset(self.front)
+            return
+        chosen = self.pick(self.front.namespace.address, self.attempt > 0)
+        if chosen is None:
+            network.handshakes.reset(self.front)
+            return
+        address, port = chosen
+        local_port, pool = process.local_port(address, port, now)
+        process.sequence += 1
+        process.dialed += 1
+        key = splitmix64(self.front.key ^ (self.attempt + 1))
+        back = Connection(self, process.host.namespace, local_port, address, port, TCP, key, self.front.pick_uniform)
+        back.port_pool = pool
+        back.tag = self
+        self.dial = Dial(self, back)
+        if self.attempt == 1:
+            self.front.flags |= Flag.REDIALED.value
+        process.dial_timer(self.attempt).set(self.dial)
+        self.attempt += 1
+        network.handshakes.open(back)
+
+    def connected(self, connection: Connection, now_ns: int) -> None:
+        """The endpoint accepted: what waited goes on."""
+        dial = self.dial
+        if dial is None or dial.connection is not connection:
+            self.process.network.handshakes.close(connection)
+            return
+        dial.deadline_ns = 0
+        self.dial = None
+        self.back = connection
+        self.dial_ended_ns = now_ns
+        front = self.front
+        front.endpoint = connection.endpoint
+        front.server_host = front.server_host
+        if not front.open:
+            self.process.network.handshakes.close(connection)
+            return
+        while self.pending:
+            self._pass_on(self.pending.popleft(), now_ns)
+
+    def connect_failed(self, connection: Connection, outcome: Outcome, now_ns: int) -> None:
+        """Refused, or no route: the next endpoint, at once."""
+        dial = self.dial
+        if dial is not None and dial.connection is connection:
+            dial.deadline_ns = 0
+            self.dial = None
+            process = self.process
+            ready_ns = process.work(process.charges.dial_ns, now_ns)
+            process.network.fabric.later(ready_ns - now_ns, self.next_dial)
+
+    # ---- copying -----------------------------------------------------------------------------------------------------
+
+    def take(self, request: Request, now_ns: int) -> None:
+        """A request came in on the client's connection."""
+        if self.back is None:
+            self.pending.append(request)
+        else:
+            self._pass_on(request, now_ns)
+
+    def _pass_on(self, request: Request, now_ns: int) -> None:
+        process = self.process
+        if request.live:
+            request.connect_ns += now_ns - request.mark_ns
+            request.mark_ns = now_ns
+        ready_ns = process.work(process.copy_ns(request.request_bytes), now_ns)
+        process.network.fabric.later(ready_ns - now_ns, lambda: self._send(request))
+
+    def _send(self, request: Request) -> None:
+        back = self.back
+        if back is None or not back.open:
+            return
+        now = self.process.network.fabric.clock.now
+        inner = Request(
+            self, request.sequence, now, request.request_bytes, request.answer_bytes, request.service_uniform,
+            request.pick_uniform,
+        )
+        inner.is_probe = request.is_probe
+        inner.connection = back
+        inner.outer = request
+        self.under_way = request
+        if request.live:
+            request.request_ns += now - request.mark_ns
+            request.mark_ns = now
+        self.process.network.exchanges.send(inner)
+
+    def answered(self, request: Request, finish_ns: int) -> None:
+        """The endpoint's answer is with the proxy: copy it to the client."""
+        outer = request.outer
+        process = self.process
+        self.under_way = None
+        fabric = process.network.fabric
+        ready_ns = process.work(process.copy_ns(request.answer_bytes), finish_ns)
+        if outer is None:
+            return
+        if outer.live:
+            outer.request_ns += request.request_ns
+            outer.queue_ns += request.queue_ns
+            outer.service_ns += request.service_ns
+            outer.response_ns += request.response_ns
+            outer.mark_ns = finish_ns
+        outer.overload = request.overload
+        fabric.later(ready_ns - fabric.clock.now, lambda: process.network.exchanges.respond(outer))
+
+    def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
+        """The endpoint's connection broke under a request: so does the client's."""
+        self.under_way = None
+
+    def disconnected(self, connection: Connection, now_ns: int) -> None:
+        """The endpoint closed: the client's connection is closed too."""
+        self.back = None
+        if self.front.open:
+            self.process.network.handshakes.reset(self.front)
+
+    def close(self) -> None:
+        """The client closed: so does the proxy."""
+        network = self.process.network
+        if self.dial is not None:
+            dial, self.dial = self.dial, None
+            dial.deadline_ns = 0
+            network.handshakes.abandon(dial.connection)
+        if self.back is not None:
+            back, self.back = self.back, None
+            network.handshakes.close(back)
+
+
+class ProxyPort:
+    """The port that the proxy opened for a Service's port: the `Listener` at which redirected connections end."""
+
+    __slots__ = ("endpoint", "pick", "process", "sessions")
+
+    def __init__(self, process: ProxyProcess, pick: PickEndpoint) -> None:
+        self.process = process
+        self.pick = pick
+        self.endpoint = -1
+        self.sessions: dict[Connection, Session] = {}
+
+    def syn(self, connection: Connection, now_ns: int) -> SynAnswer:
+        """The kernel accepts as long as the process listens."""
+        return SynAnswer.ACCEPT if self.process.running else SynAnswer.REFUSE
+
+    def connected(self, connection: Connection) -> None:
+        """Accept: a session begins."""
+        session = self.sessions[connection] = Session(self.process, connection, self.pick)
+        session.begin()
+
+    def disconnected(self, connection: Connection) -> None:
+        """The client closed."""
+        session = self.sessions.pop(connection, None)
+        if session is not None:
+            session.close()
+
+    def arrive(self, request: Request, now_ns: int) -> None:
+        """A request came in."""
+        connection = request.connection
+        session = self.sessions.get(connection) if connection is not None else None
+        if session is not None:
+            session.take(request, now_ns)
+
+    def stop(self) -> None:
+        """The process exits: every connection through it dies."""
+        sessions, self.sessions = self.sessions, {}
+        for connection, session in sessions.items():
+            session.close()
+            self.process.network.handshakes.reset(connection)

@@ -1,0 +1,59 @@
+"""Ports, the ICMP limit, neighbours and TCP's timers."""
+
+from svcsim.linux.icmp import IcmpLimiter
+from svcsim.linux.neighbour import Neighbours
+from svcsim.linux.ports import PortAllocator
+from svcsim.linux.tcp import TcpTimers, window_rounds
+from svcsim.units import MS, S
+
+
+def test_six_icmp_errors_at_once_and_then_one_a_second_for_each_peer():
+    limiter = IcmpLimiter(burst=6, interval_ns=S)
+    assert [limiter.allow(1, 0) for _ in range(8)] == [True] * 6 + [False] * 2
+    assert limiter.allow(2, 0)
+    assert [limiter.allow(1, S), limiter.allow(1, S), limiter.allow(1, 2 * S)] == [True, False, True]
+
+
+def test_packets_for_a_silent_neighbour_fail_together_and_the_next_one_starts_anew():
+    neighbours = Neighbours(timeout_ns=3 * S)
+    assert neighbours.fails_at(9, 0) == 3 * S
+    assert neighbours.fails_at(9, 2 * S) == 3 * S
+    assert neighbours.fails_at(9, 4 * S) == 7 * S
+
+
+def test_a_port_comes_back_when_its_time_wait_is_over_and_not_before():
+    ports = PortAllocator(first=1, last=2)
+    first, second = ports.take(0), ports.take(0)
+    assert {first, second} == {1, 2}
+    assert ports.take(0) == 0
+    ports.give(second, 60 * S)
+    ports.give(first, 0)
+    assert ports.take(0) == first
+    assert ports.take(60 * S - 1) == 0
+    assert ports.take(60 * S) == second
+
+
+def _syn_times(timers):
+    times, at = [0], 0
+    for attempt in range(timers.last_syn()):
+        at += timers.syn_wait_ns(attempt)
+        times.append(at // S)
+    return times
+
+
+def test_syns_follow_the_linear_schedule_from_6_5_and_the_classic_one_before():
+    assert _syn_times(TcpTimers()) == [0, 1, 2, 3, 4, 5, 7, 11, 19, 35, 67]
+    assert _syn_times(TcpTimers(syn_linear=0)) == [0, 1, 3, 7, 15, 31, 63]
+
+
+def test_data_is_sent_again_after_200_ms_doubling_up_to_two_minutes():
+    waits = [TcpTimers().data_wait_ns(i) for i in range(12)]
+    assert waits[:3] == [200 * MS, 400 * MS, 800 * MS]
+    assert waits[-1] == 120 * S
+
+
+def test_ten_segments_go_at_once_and_the_window_doubles():
+    assert window_rounds(1, 10) == (1, 10)
+    assert window_rounds(10 * 1448, 10) == (1, 10)
+    assert window_rounds(10 * 1448 + 1, 10) == (2, 20)
+    assert window_rounds(70 * 1448, 10) == (3, 40)
