@@ -142,9 +142,7 @@ class DnsServer:
     def _server_addresses(self) -> list[tuple[str, Address]]:
         return self._names.name_servers() if isinstance(self._names, CorednsNames) else []
 
-    def _addresses(
-        self, qname: str, lower: str, apex: str, ipv6: bool, previous: tuple[Record, ...], depth: int
-    ) -> Answer:
+    def _addresses(self, qname: str, lower: str, apex: str, ipv6: bool, previous: tuple[Record, ...], depth: int) -> Answer:
         records: list[Record] = []
         truncated = forwarded = False
         if self._is_name_server(lower, apex):
@@ -193,9 +191,7 @@ class DnsServer:
         if self._is_name_server(lower, apex):
             return Answer()
         kube_dns = self.config.dialect == "kube-dns"
-        targets = [
-            target for target in self._find(lower, apex) if kube_dns or not isinstance(target.host, str)
-        ]
+        targets = [target for target in self._find(lower, apex) if kube_dns or not isinstance(target.host, str)]
         priority, weight = self._srv_shares(len(targets))
         records: dict[tuple[str, int], Record] = {}
         extra: dict[tuple[str, Address | str], Record] = {}
@@ -254,9 +250,7 @@ class DnsServer:
 
     def _name_servers(self, apex: str) -> Answer:
         servers = [(f"{name}.{apex}", address) for name, address in self._server_addresses()]
-        records = tuple(
-            Record(apex, "NS", self._ttl, name) for name in dict.fromkeys(name for name, _ in servers)
-        )
+        records = tuple(Record(apex, "NS", self._ttl, name) for name in dict.fromkeys(name for name, _ in servers))
         glue = tuple(address_record(name, self._ttl, address) for name, address in servers)
         return Answer(answer=records, additional=glue)
 

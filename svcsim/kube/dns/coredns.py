@@ -195,10 +195,7 @@ class CorednsNames:
                     continue
                 if service.headless:
                     for subset in self._zone.subsets(key):
-                        found += [
-                            (f"{self._label(endpoint)}.{service.owner}", endpoint.address)
-                            for endpoint in subset.endpoints
-                        ]
+                        found += [(f"{self._label(endpoint)}.{service.owner}", endpoint.address) for endpoint in subset.endpoints]
                 else:
                     found += [(service.owner, address) for address in service.cluster_ips]
         return found or [("ns.dns", address) for address in self._config.local_ips]

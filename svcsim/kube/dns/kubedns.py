@@ -82,11 +82,7 @@ class KubeDnsNames:
         if namespace != "*" and name != "*":
             service = services.get((namespace, name))
             return [service] if service is not None else []
-        return [
-            service
-            for service in services.values()
-            if namespace in ("*", service.namespace) and name in ("*", service.name)
-        ]
+        return [service for service in services.values() if namespace in ("*", service.namespace) and name in ("*", service.name)]
 
     def _tree(self, service: PublishedService) -> _Node:
         root = _Node()
@@ -132,9 +128,7 @@ def _values(node: _Node, path: list[str]) -> Iterator[Target]:
         following: list[_Node] = []
         for each in nodes:
             if label == "*":
-                following += (
-                    [each] if last else [child for name, child in each.children.items() if name[:1] != "_"]
-                )
+                following += [each] if last else [child for name, child in each.children.items() if name[:1] != "_"]
             elif last and label in each.entries:
                 yield each.entries[label]
             elif label in each.children:

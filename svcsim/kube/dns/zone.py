@@ -138,8 +138,7 @@ def _endpoints_subsets(endpoints: Endpoints) -> tuple[Subset, ...]:
                 )
                 for address in subset.addresses
             ),
-            tuple(Port(port.name.lower(), port.protocol.lower(), port.port) for port in subset.ports)
-            or _SENTINEL,
+            tuple(Port(port.name.lower(), port.protocol.lower(), port.port) for port in subset.ports) or _SENTINEL,
         )
         for subset in endpoints.subsets
     )

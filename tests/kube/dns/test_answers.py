@@ -17,9 +17,7 @@ from svcsim.linux.address import Address, format_address, parse_address
 
 def service(name: str, **spec: object) -> Service:
     metadata = {"name": name, "namespace": "default"}
-    return Service.model_validate(
-        {"metadata": metadata, "spec": {"ports": [{"name": "http", "port": 80}], **spec}}
-    )
+    return Service.model_validate({"metadata": metadata, "spec": {"ports": [{"name": "http", "port": 80}], **spec}})
 
 
 def endpoint_slice(service_name: str, *ips: str, name: str = "s", ready: bool = True) -> EndpointSlice:
