@@ -5,8 +5,8 @@ Each instant is the first journal entry that qualifies, from the fault's beginni
 - *detected*: a pod or node of the fault is not ready, or a pod of it is terminating or removed;
 - *endpoints updated*: the first update of a Service's endpoints after that which names one of its pods (an
   entry without the detail `pods` may be of any);
-- *synced*, of each node: its kube-proxy's first sync after the update that carries the Service and began no
-  earlier;
+- *synced*, of each node but the fault's own and those that are down: its kube-proxy's first sync after the
+  update that carries the Service and began no earlier;
 - *ready again*: a pod or node of the fault is reported ready after it was detected.
 
 A request belongs to the last fault that had begun when the request ended. The *outage* lasts from the fault
@@ -57,7 +57,7 @@ class FaultAnatomy:
     last_synced_ns: int | None
     synced_nodes: int
     nodes: int
-    """How many nodes run a kube-proxy that synced at all in the run."""
+    """How many nodes were to sync: all that synced at all in the run but the fault's own and those down."""
     last_bad_ns: int | None
     """The intended send of the last request that failed."""
     requests: int
@@ -99,12 +99,12 @@ def anatomy(result: Result) -> tuple[FaultAnatomy, ...]:
         chosen = ends >= begin.at_ns
         if until_ns is not None:
             chosen &= ends < until_ns
-        found.append(_of_fault(begin, position, entries, len(nodes), result.requests.select(chosen)))
+        found.append(_of_fault(begin, position, entries, nodes, result.requests.select(chosen)))
     return tuple(found)
 
 
 def _of_fault(
-    begin: Entry, position: int, entries: Sequence[Entry], nodes: int, requests: Requests
+    begin: Entry, position: int, entries: Sequence[Entry], nodes: set[str], requests: Requests
 ) -> FaultAnatomy:
     began_ns = begin.at_ns
     index = begin.detail.get("index", position)
@@ -116,7 +116,8 @@ def _of_fault(
     )
     ready_again = next((entry for entry in later if _ready_again(entry, detected, pods | touched)), None)
     endpoints = _endpoints_updated(later, detected, pods)
-    synced = dict(_synced(later, endpoints))
+    away = touched | _down(entries, endpoints.at_ns if endpoints else began_ns)
+    synced = dict(_synced(later, endpoints, away))
     failed = requests.select(requests.failed)
     counts = np.bincount(failed.outcome, minlength=len(Outcome))
     return FaultAnatomy(
@@ -129,7 +130,7 @@ def _of_fault(
         first_synced_ns=min(synced.values(), default=None),
         last_synced_ns=max(synced.values(), default=None),
         synced_nodes=len(synced),
-        nodes=nodes,
+        nodes=len(nodes - away),
         last_bad_ns=int(failed.start_ns.max()) if len(failed) else None,
         requests=len(requests),
         reasons={outcome: int(counts[outcome]) for outcome in Outcome if counts[outcome]},
@@ -172,10 +173,24 @@ def _endpoints_updated(later: Sequence[Entry], detected: Entry | None, pods: fro
     return next(iter(slices or updates), None)
 
 
-def _synced(later: Sequence[Entry], update: Entry | None) -> Iterator[tuple[str, int]]:
+def _down(entries: Sequence[Entry], at_ns: int) -> frozenset[str]:
+    down: set[str] = set()
+    for entry in entries:
+        if entry.at_ns > at_ns:
+            break
+        if entry.kind is Happening.NODE_DOWN:
+            down.add(entry.subject)
+        elif entry.kind is Happening.NODE_UP:
+            down.discard(entry.subject)
+    return frozenset(down)
+
+
+def _synced(
+    later: Sequence[Entry], update: Entry | None, away: frozenset[str]
+) -> Iterator[tuple[str, int]]:
     if update is None:
         return
-    seen = set()
+    seen = set(away)
     for entry in later:
         if entry.kind is not Happening.PROXY_SYNCED or entry.at_ns < update.at_ns or entry.subject in seen:
             continue

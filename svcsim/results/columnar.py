@@ -55,7 +55,7 @@ def write_npz(path: Path, requests: Requests, names: Names) -> None:
 
 
 def _shrinks(column: NDArray[np.int64]) -> bool:
-    """Whether compression is worth its time: random nanoseconds only halve, at a hundredth of the disk's speed."""
+    """Whether compression is worth its time: random nanoseconds only halve, and slowly."""
     sample = column[:_SAMPLE_ROWS].tobytes()
     return len(zlib.compress(sample, 1)) * 3 < len(sample)
 

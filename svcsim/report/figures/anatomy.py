@@ -1,0 +1,212 @@
+"""The anatomy of each fault: how long each step of the control plane's answer took, and what failed meanwhile.
+
+A panel a fault, a lane a mode. The bar runs from the fault to the last node's sync, its shades are the steps; the cross is
+the intended send of the last request that failed. Beside it, the failures by reason. Over several replications times are
+medians and counts are means.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from svcsim.report.figures.latency import subtitle
+from svcsim.report.style import (
+    INK,
+    MUTED,
+    REASON_COLOURS,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    WIDTH_IN,
+    Frame,
+    fitted,
+    framed,
+    looks,
+    styled,
+    text_width_in,
+)
+from svcsim.results.anatomy import FaultAnatomy
+from svcsim.results.comparison import Comparison
+from svcsim.results.records import Outcome
+from svcsim.units import S, format_ns
+
+_LANE_IN = 0.36
+_MAX_LANES = 16
+_MAX_LABEL_IN = 2.0
+_REASONS_A_ROW = 6
+_STEPS = (
+    ("until detected", "#8F8F8F"),
+    ("until endpoints updated", "#B5A27A"),
+    ("until the first node synced", "#9DB8CB"),
+    ("until the last node synced", "#D3E0E9"),
+)
+
+
+_PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+"""The ground of a text that stands on grid lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What one mode's replications made of one fault; times in ns from the fault, None where it did not come to that."""
+
+    label: str
+    steps_ns: tuple[float | None, float | None, float | None, float | None]
+    last_failure_ns: float | None
+    reasons: dict[Outcome, float]
+
+    @property
+    def failures(self) -> float:
+        """Failures a run."""
+        return sum(self.reasons.values())
+
+
+def lane(label: str, replications: Sequence[FaultAnatomy]) -> Lane:
+    """The lane of a mode: medians of the times that were reached, means of the counts."""
+
+    def median(times: Sequence[int | None]) -> float | None:
+        reached = [time for time in times if time is not None]
+        return statistics.median(reached) if reached else None
+
+    steps = [
+        median([fault.since(getattr(fault, name)) for fault in replications])
+        for name in ("detected_ns", "endpoints_ns", "first_synced_ns", "last_synced_ns")
+    ]
+    reasons = {
+        outcome: sum(fault.reasons.get(outcome, 0) for fault in replications) / len(replications)
+        for outcome in Outcome
+        if any(outcome in fault.reasons for fault in replications)
+    }
+    last = median([fault.since(fault.last_bad_ns) for fault in replications])
+    return Lane(label, (steps[0], steps[1], steps[2], steps[3]), last, reasons)
+
+
+def failover_anatomy(comparison: Comparison) -> list[Figure]:
+    """Draw every fault, as many to a figure as fit a slide; no figure if nothing went wrong."""
+    faults = next((run.faults for variant in comparison for run in variant.runs if run.faults), ())
+    panels = [
+        (fault, [lane(variant.label, found) for variant in comparison if (found := variant.fault(fault.index))])
+        for fault in faults
+    ]
+    a_figure = max(1, _MAX_LANES // max(1, len(comparison)))
+    figures = []
+    for start in range(0, len(panels), a_figure):
+        with styled():
+            figures.append(_figure(comparison, panels[start : start + a_figure]))
+    return figures
+
+
+def _figure(comparison: Comparison, panels: Sequence[tuple[FaultAnatomy, list[Lane]]]) -> Figure:
+    reasons = {outcome for _, lanes in panels for one in lanes for outcome in one.reasons}
+    head, gap, foot = 1.05, 0.95, 1.15 if len(reasons) <= _REASONS_A_ROW else 1.4
+    heights = [max(2, len(lanes)) * _LANE_IN for _, lanes in panels]
+    frame = framed(head + sum(heights) + gap * (len(panels) - 1) + foot + 0.15)
+    frame.title("Failover anatomy", subtitle(comparison))
+    widest = max(text_width_in(label, TEXT_SIZE, bold=True) for label in comparison.labels)
+    left = min(widest, _MAX_LABEL_IN) + 0.5
+    bars_in = 2.55
+    top = head + 0.15
+    for (fault, lanes), height in zip(panels, heights, strict=True):
+        bottom = frame.height - top - height
+        times = frame.axes(left, top, bars_in + 0.95, bottom)
+        counts = frame.axes(WIDTH_IN - bars_in - 0.5, top, 0.5, bottom)
+        title = fitted(f"{fault.began_ns / S:g} s   {fault.fault}", WIDTH_IN - bars_in - 0.95 - 0.5, TEXT_SIZE, bold=True)
+        frame.text(0.3, top - 0.1, title, fontsize=TEXT_SIZE, weight="bold")
+        frame.text(WIDTH_IN - bars_in - 0.5, top - 0.1, "failed requests", fontsize=TEXT_SIZE, color=MUTED)
+        _draw_times(times, lanes, comparison, fault)
+        _draw_counts(counts, lanes)
+        top += height + gap
+    _legend(frame, [lane for _, lanes in panels for lane in lanes])
+    return frame.figure
+
+
+def _draw_times(ax: Axes, lanes: Sequence[Lane], comparison: Comparison, fault: FaultAnatomy) -> None:
+    styles = looks(comparison.labels)
+    reached = [value for lane in lanes for value in (*lane.steps_ns, lane.last_failure_ns) if value is not None]
+    # Room at the right for the text behind the longest lane.
+    limit_s = max([*reached, 0.1 * S]) / S * 1.55
+    for row, one in enumerate(lanes):
+        start = 0.0
+        for end, (_, colour) in zip(one.steps_ns, _STEPS, strict=True):
+            if end is not None:
+                ax.barh(row, end / S - start, left=start, height=0.52, color=colour, linewidth=0)
+                start = max(start, end / S)
+        if all(step is None for step in one.steps_ns):
+            ax.text(limit_s * 0.008, row, "no reaction", fontsize=SMALL_SIZE, color=MUTED, va="center", style="italic")
+            start = limit_s * 0.16
+        after = start
+        words = "no failure"
+        if one.last_failure_ns is not None:
+            last = max(0.0, one.last_failure_ns / S)
+            ax.plot(last, row, "X", color=styles[one.label].colour, markersize=8.5, markeredgecolor="white",
+                    markeredgewidth=0.8, zorder=4, clip_on=False)
+            after = max(start, last)
+            words = f"last failure {elapsed(one.last_failure_ns)}"
+        ax.annotate(words, (after, row), xytext=(9, 0), textcoords="offset points", va="center", fontsize=SMALL_SIZE,
+                    color=INK, bbox=_PLAIN)
+    ax.axvline(0, color=INK, linewidth=1.2)
+    ax.set_yticks(range(len(lanes)), [fitted(one.label, _MAX_LABEL_IN, TEXT_SIZE, bold=True) for one in lanes])
+    for tick, one in zip(ax.get_yticklabels(), lanes, strict=True):
+        tick.set(color=styles[one.label].colour, fontweight="bold", fontsize=TEXT_SIZE)
+    _rows(ax, lanes)
+    ax.set_xlim(0, limit_s)
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("seconds after the fault", fontsize=SMALL_SIZE)
+
+
+def elapsed(ns: float) -> str:
+    """A time after the fault, such as `+1.2 s`; a request sent before it has a minus."""
+    return f"+{format_ns(ns)}" if ns >= 0 else f"−{format_ns(-ns)}"
+
+
+def _draw_counts(ax: Axes, lanes: Sequence[Lane]) -> None:
+    most = max((one.failures for one in lanes), default=0.0)
+    limit = max(most, 1.0) * 1.32
+    for row, one in enumerate(lanes):
+        start = 0.0
+        for outcome, count in one.reasons.items():
+            colour = REASON_COLOURS.get(outcome.key, MUTED)
+            ax.barh(row, count, left=start, height=0.52, color=colour, linewidth=0)
+            start += count
+        ax.annotate(counted(one.failures), (start, row), xytext=(5, 0), textcoords="offset points", va="center",
+                    fontsize=SMALL_SIZE, bbox=_PLAIN)
+    ax.set_yticks([])
+    _rows(ax, lanes)
+    ax.set_xlim(0, limit)
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def counted(count: float) -> str:
+    """A count, or a mean of counts with one decimal."""
+    return f"{count:,.0f}" if math.isclose(count, round(count)) else f"{count:,.1f}"
+
+
+def _rows(ax: Axes, lanes: Sequence[Lane]) -> None:
+    ax.set_ylim(max(2, len(lanes)) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+
+
+def _legend(frame: Frame, lanes: Sequence[Lane]) -> None:
+    steps: list[Patch | Line2D] = [Patch(facecolor=colour, label=words) for words, colour in _STEPS]
+    steps.append(Line2D([], [], marker="X", linestyle="", color=MUTED, markersize=8, label="last failed request sent"))
+    present = [outcome for outcome in Outcome if any(outcome in one.reasons for one in lanes)]
+    reasons: list[Patch | Line2D] = [
+        Patch(facecolor=REASON_COLOURS.get(outcome.key, MUTED), label=outcome.words) for outcome in present
+    ]
+    rows = [reasons[start : start + _REASONS_A_ROW] for start in range(0, len(reasons), _REASONS_A_ROW)]
+    for bottom, handles in zip((0.1, 0.35, 0.6), [*rows[::-1], steps], strict=False):
+        frame.figure.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(0.25 / frame.width, bottom / frame.height),
+            ncols=len(handles), fontsize=SMALL_SIZE, handlelength=1.3, handletextpad=0.5, columnspacing=1.5,
+            borderaxespad=0.0,
+        )

@@ -1,0 +1,149 @@
+"""How evenly the endpoints of a Service were used, a mode beside the other.
+
+Up to a dozen endpoints are drawn a row each, with a mark a mode at the endpoint's share of the answers; more are drawn a row
+a mode, an endpoint a dot, at its answers over the mean. The line is where all would stand if the answers were even.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from svcsim.report.figures.latency import subtitle
+from svcsim.report.style import (
+    GRID,
+    INK,
+    MUTED,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    fitted,
+    framed,
+    looks,
+    styled,
+    text_width_in,
+)
+from svcsim.results.comparison import Comparison, Variant
+from svcsim.results.table import ratio
+
+_MAX_ROWS = 12
+_MAX_NAME_IN = 2.6
+_LEGEND_IN = 1.75
+
+
+def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
+    """Draw the share of the answers that each endpoint gave, all replications together."""
+    shares = {variant.label: _answers(variant) for variant in comparison}
+    names = sorted({name for answers in shares.values() for name in answers}, key=_natural)
+    by_endpoint = len(names) <= _MAX_ROWS
+    rows = names if by_endpoint else list(shares)
+    with styled():
+        if ax is None:
+            height = 2.0 + max(3, len(rows)) * (max(0.42, 0.14 * len(shares)) if by_endpoint else 0.6)
+            widest = max((text_width_in(row, TEXT_SIZE) for row in rows), default=1.0)
+            frame = framed(max(height, 2.2 + 0.62 * len(shares)))
+            right = 2.75 if by_endpoint else 1.6
+            ax = frame.axes(min(widest, _MAX_NAME_IN) + 0.55, 1.0, right, 0.75)
+            frame.title("Balance over endpoints", subtitle(comparison))
+        if by_endpoint:
+            _by_endpoint(ax, comparison, shares, names)
+        else:
+            _by_mode(ax, comparison, shares)
+        figure = ax.figure
+        assert isinstance(figure, Figure)
+        return figure
+
+
+def _answers(variant: Variant) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for run in variant.runs:
+        for name, count in run.measured.answered_by().items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    digits, parts = "", []
+    for character in f"{name}\0":
+        if character.isdigit():
+            digits += character
+            continue
+        if digits:
+            parts.append((int(digits), ""))
+            digits = ""
+        parts.append((-1, character))
+    return tuple(parts)
+
+
+def _by_endpoint(ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]], names: list[str]) -> None:
+    styles = looks(comparison.labels)
+    spread = 0.64 if len(shares) > 1 else 0.0
+    offsets = np.linspace(-spread / 2, spread / 2, len(shares))
+    highest = 1.5 / max(1, len(names))
+    for row in range(len(names)):
+        if row % 2 == 0:
+            ax.axhspan(row - 0.5, row + 0.5, color="#F7F7F7", linewidth=0, zorder=0)
+    if names:
+        ax.axvline(1 / len(names), color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+    for offset, variant in zip(offsets, comparison, strict=True):
+        answers = shares[variant.label]
+        total = max(1, sum(answers.values()))
+        x = np.array([answers.get(name, 0) / total for name in names])
+        look = styles[variant.label]
+        ax.plot(
+            x, np.arange(len(names)) + offset, look.marker, color=look.colour, markersize=7, markeredgecolor="white",
+            markeredgewidth=0.7, label=_legend_text(variant), zorder=3,
+        )
+        highest = max(highest, float(x.max(initial=0)))
+    ax.set_yticks(range(len(names)), [fitted(name, _MAX_NAME_IN, TEXT_SIZE) for name in names], fontsize=TEXT_SIZE)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    ax.set_xlim(0, highest * 1.12)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("share of the answers (dashed: even)")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.03, 1.0), borderaxespad=0.0, labelspacing=0.9, handletextpad=0.4)
+
+
+def _legend_text(variant: Variant) -> str:
+    return f"{fitted(variant.label, _LEGEND_IN, TEXT_SIZE)}\nbusiest/mean {ratio(variant.balance)}"
+
+
+def _by_mode(ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]]) -> None:
+    styles = looks(comparison.labels)
+    highest = 1.5
+    for row, variant in enumerate(comparison):
+        counts = np.array(sorted(shares[variant.label].values()), dtype=np.float64)
+        over_mean = counts / counts.mean() if counts.sum() else counts
+        colour = styles[variant.label].colour
+        ax.plot([over_mean.min(), over_mean.max()], [row, row], color=GRID, linewidth=7, zorder=1)
+        ax.plot(over_mean, np.full(len(over_mean), row) + _swarm(len(over_mean)), "o", color=colour, markersize=4.5,
+                alpha=0.55, markeredgewidth=0, zorder=3)
+        ax.annotate(f"busiest/mean {ratio(variant.balance)}", (1.0, row), xycoords=("axes fraction", "data"),
+                    xytext=(8, 0), textcoords="offset points", va="center", fontsize=SMALL_SIZE, color=INK)
+        highest = max(highest, float(over_mean.max(initial=0)))
+    labels = [fitted(label, _MAX_NAME_IN, TEXT_SIZE) for label in shares]
+    ax.set_yticks(range(len(shares)), labels, fontsize=TEXT_SIZE)
+    for tick, label in zip(ax.get_yticklabels(), shares, strict=True):
+        tick.set_color(styles[label].colour)
+        tick.set_fontweight("bold")
+    ax.axvline(1, color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), zorder=2)
+    ax.set_ylim(len(shares) - 0.5, -0.5)
+    ax.set_xlim(0, highest * 1.06)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    count = max(len(answers) for answers in shares.values())
+    ax.set_xlabel(f"answers of an endpoint over the mean, {count:,} endpoints (dashed: even)")
+    handles = [Line2D([], [], marker="o", linestyle="", color=MUTED, markersize=4.5, label="an endpoint")]
+    ax.legend(handles=handles, loc="lower right", fontsize=SMALL_SIZE, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+
+
+def _swarm(count: int) -> NDArray[np.floating[Any]]:
+    # The golden ratio's multiples spread neighbours apart without a random draw.
+    return ((np.arange(count) * 0.6180339887) % 1.0 - 0.5) * 0.5
