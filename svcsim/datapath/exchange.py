@@ -236,9 +236,11 @@ class Exchanges:
         paths = self._paths.get(key)
         if paths is None:
             paths = self._paths[key] = self._compute_paths(connection)
+        if not paths[0]:
+            return False
         connection.forward, connection.backward, connection.lossy, connection.proxy_exchange_ns = paths
         connection.generation = fabric.generation
-        return bool(paths[0])
+        return True
 
     def _compute_paths(self, connection: Connection) -> Paths:
         fabric = self.fabric

@@ -19,10 +19,9 @@ from svcsim.engine.journal import Journal
 from svcsim.engine.streams import Stream, splitmix64
 from svcsim.linux.ports import PortAllocator
 from svcsim.linux.tcp import TcpTimers
-from svcsim.network.topology import Route, Topology
-
 if TYPE_CHECKING:
     from svcsim.datapath.connection import Connection
+    from svcsim.network.topology import Route, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,8 @@ class Fabric:
     """The network of one simulated world."""
 
     __slots__ = (
-        "clock", "counts", "environment", "generation", "homes", "hosts", "journal", "jitter", "loss", "masquerade_pools", "namespaces",
+        "clock", "counts", "environment", "generation", "homes", "hosts", "jitter", "journal", "loss", "masquerade_pools",
+        "namespaces",
         "outside_routes", "settings", "topology",
     )
 

@@ -14,10 +14,10 @@ from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.fabric import Fabric
 from svcsim.engine.hop import Step
 from svcsim.linux.tcp import SEGMENT_BYTES
-from svcsim.network.topology import Route
 
 if TYPE_CHECKING:
     from svcsim.datapath.exchange import Exchanges
+    from svcsim.network.topology import Route
 
 
 class RoughPath:
