@@ -1,0 +1,106 @@
+"""Which backend an Ingress sends a request to, by its host and path.
+
+A rule applies when its host and one of its paths match. Of the hosts that match, an exact one comes before a wildcard, and
+that before a rule without a host, as controllers build their virtual hosts; within a host the longest path wins, and Exact
+before Prefix of the same path. What matches no rule goes to the default backend; without one the answer is 404.
+
+Sources: kubernetes/website concepts/services-networking/ingress.md; k8s.io/api networking/v1 types.go; the Ingress
+conformance suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+PathType = Literal["Exact", "Prefix", "ImplementationSpecific"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where requests go: a port of a Service, by name or number."""
+
+    service: str
+    port: int | str = 80
+
+
+@dataclass(frozen=True, slots=True)
+class PathRule:
+    """A path of a rule. ImplementationSpecific is taken as Prefix."""
+
+    path: str
+    path_type: PathType
+    backend: Backend
+
+
+@dataclass(frozen=True, slots=True)
+class HostRule:
+    """The paths of a host; an empty host is every host, `*.` stands for one label."""
+
+    host: str
+    paths: tuple[PathRule, ...]
+
+
+def host_matches(rule_host: str, request_host: str) -> bool:
+    """Whether a request's Host (its port and letter case aside) is one of a rule's.
+
+    >>> host_matches("*.foo.com", "bar.foo.com"), host_matches("*.foo.com", "baz.bar.foo.com")
+    (True, False)
+    """
+    return _host_matches(rule_host.lower(), normal_host(request_host))
+
+
+def normal_host(host: str) -> str:
+    """A Host header in lower case, without port and final dot."""
+    host = host.lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].removesuffix(".")
+
+
+def _host_matches(rule: str, host: str) -> bool:
+    if not rule:
+        return True
+    if rule.startswith("*."):
+        label, dot, rest = host.partition(".")
+        return bool(label and dot) and rest == rule[2:]
+    return rule == host
+
+
+def path_matches(rule_path: str, path_type: PathType, request_path: str) -> bool:
+    """Whether a request's path is a rule's: all of it, or element by element as far as the rule's goes.
+
+    >>> path_matches("/aaa/bbb", "Prefix", "/aaa/bbb/ccc"), path_matches("/aaa/bbb", "Prefix", "/aaa/bbbxyz")
+    (True, False)
+    """
+    if path_type == "Exact":
+        return rule_path == request_path
+    prefix = rule_path.rstrip("/")
+    return request_path == prefix or request_path.startswith(f"{prefix}/")
+
+
+def _rank(rule: PathRule) -> tuple[int, bool]:
+    return -len(rule.path), rule.path_type != "Exact"
+
+
+class IngressRules:
+    """The rules of an Ingress (or of several of one class, in order of age), ready to be asked."""
+
+    def __init__(self, rules: Iterable[HostRule], default: Backend | None = None) -> None:
+        by_host: dict[str, list[PathRule]] = {}
+        for rule in rules:
+            by_host.setdefault(rule.host.lower(), []).extend(rule.paths)
+        self._by_host = {host: sorted(paths, key=_rank) for host, paths in by_host.items()}
+        self._default = default
+
+    def backend(self, host: str, path: str) -> Backend | None:
+        """The backend of a request, None for 404; a query string is no part of the path."""
+        host = normal_host(host)
+        path = path.partition("?")[0] or "/"
+        _, dot, rest = host.partition(".")
+        for rule_host in dict.fromkeys((host, f"*.{rest}" if dot else "", "")):
+            for rule in self._by_host.get(rule_host, ()):
+                if path_matches(rule.path, rule.path_type, path):
+                    return rule.backend
+        return self._default
