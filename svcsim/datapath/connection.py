@@ -64,7 +64,7 @@ class Request(Hop):
 
     __slots__ = (
         "answer_bytes", "attempt", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "extra_ns", "intended_ns",
-        "is_probe", "live", "mark_ns", "outer", "overload", "phase", "pick_uniform", "position", "queue_ns", "request_bytes",
+        "is_probe", "live", "mark_ns", "outer", "overload", "payload", "phase", "pick_uniform", "position", "queue_ns", "request_bytes",
         "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform", "tag", "transmission", "wait_ns",
     )
 
@@ -88,6 +88,7 @@ class Request(Hop):
         self.overload = False
         self.is_probe = False
         self.outer: Request | None = None
+        self.payload: object | None = None
         self.attempt = 0
         self.phase = 0
         self.deadline_ns = 0

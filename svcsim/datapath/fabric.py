@@ -19,6 +19,7 @@ from svcsim.engine.journal import Journal
 from svcsim.engine.streams import Stream, splitmix64
 from svcsim.linux.ports import PortAllocator
 from svcsim.linux.tcp import TcpTimers
+
 if TYPE_CHECKING:
     from svcsim.datapath.connection import Connection
     from svcsim.network.topology import Route, Topology

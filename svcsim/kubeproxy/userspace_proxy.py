@@ -218,6 +218,7 @@ class Session:
         inner.is_probe = request.is_probe
         inner.connection = back
         inner.outer = request
+        inner.payload = request.payload
         self.under_way = request
         if request.live:
             request.request_ns += now - request.mark_ns
@@ -240,6 +241,7 @@ class Session:
             outer.response_ns += request.response_ns
             outer.mark_ns = finish_ns
         outer.overload = request.overload
+        outer.answer_bytes = request.answer_bytes
         fabric.later(ready_ns - fabric.clock.now, lambda: process.network.exchanges.respond(outer))
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:

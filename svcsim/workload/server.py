@@ -47,7 +47,7 @@ class Server:
 
     __slots__ = (
         "_done", "_environment", "_exchanges", "_frozen", "_handshakes", "_hung_since_ns", "_paused_ns", "busy", "connections",
-        "endpoint", "in_service",
+        "endpoint", "handler", "in_service",
         "namespace", "on_exit", "profile", "queue", "served", "slowdown", "state", "pending_syns",
     )
 
@@ -73,6 +73,7 @@ class Server:
         self.pending_syns = 0
         self.served = 0
         self.on_exit: Callable[[], None] | None = None
+        self.handler: Callable[[Request], int] | None = None
 
     # ---- what the network brings -------------------------------------------------------------------------------------
 
@@ -150,11 +151,20 @@ class Server:
         if request.live:
             request.service_ns += now - request.mark_ns
             request.mark_ns = now
-        self._exchanges.respond(request)
+        if self.handler is None:
+            self._exchanges.respond(request)
+        else:
+            self._answer_later(request, self.handler(request))
         if self.queue:
             self._start(self.queue.popleft(), now)
         elif self.state is State.DRAINING and not self.busy:
             self._exit()
+
+    def _answer_later(self, request: Request, delay_ns: int) -> None:
+        if delay_ns:
+            self._exchanges.fabric.later(delay_ns, lambda: self._exchanges.respond(request))
+        else:
+            self._exchanges.respond(request)
 
     # ---- what goes wrong ---------------------------------------------------------------------------------------------
 

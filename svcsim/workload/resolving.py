@@ -1,0 +1,188 @@
+"""Name resolution as traffic: a client's stub resolver sends real queries through the same Services and proxies as everything else.
+
+A look-up is a state machine (`svcsim.kube.dns.lookup`); here its queries become UDP requests (TCP where an answer was truncated),
+its answers come back from the pods behind the cluster's DNS Service, and its time-outs are timers. The questions for A and AAAA
+leave one socket at the same time, as they do from glibc and musl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from svcsim.datapath.connection import Connection, Request
+from svcsim.datapath.host import Namespace
+from svcsim.datapath.network import Network
+from svcsim.engine.streams import Stream, splitmix64
+from svcsim.engine.timers import TimerFifo
+from svcsim.kube.dns.lookup import Lookup, Query
+from svcsim.kube.dns.records import Answer, question_bytes
+from svcsim.kube.dns.resolver import Resolver
+from svcsim.linux.packet import TCP, UDP
+from svcsim.linux.ports import PortAllocator
+from svcsim.results.records import Outcome
+
+DNS_PORT = 53
+
+OnResolved = Callable[[tuple[int, ...], int], None]
+"""Called once with the addresses (none: the look-up failed) and the number of queries that it took."""
+
+
+@dataclass(slots=True)
+class DnsMessage:
+    """What a DNS request carries: the question, and the answer once a server has given it."""
+
+    query: Query
+    answer: Answer | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _LookupInProgress:
+    """One getaddrinfo call, its sockets by (server, transport), and its timer."""
+
+    lookup: Lookup
+    resolver: Resolver
+    namespace: Namespace
+    on_resolved: OnResolved
+    key: int
+    deadline_ns: int = 0
+    sockets: dict[tuple[int, str], Connection] = field(default_factory=dict)
+    unsent: list[Query] = field(default_factory=list)
+    sent: int = 0
+    ended: bool = False
+
+
+class Resolvers:
+    """All look-ups of a world; the client (`Client`) of their sockets."""
+
+    __slots__ = ("_key", "_network", "_pick", "_pools", "_timers")
+
+    def __init__(self, network: Network, seed: int) -> None:
+        self._network = network
+        self._pools: dict[tuple[int, int, int], PortAllocator] = {}
+        self._timers: dict[int, TimerFifo[_LookupInProgress]] = {}
+        self._pick = Stream(seed, "dns/lookups")
+        self._key = 0
+
+    def resolve(self, resolver: Resolver, namespace: Namespace, name: str, key: int, on_resolved: OnResolved) -> None:
+        """Look a name up from a pod, a node or an outside host, now; `key` names the look-up for its draws."""
+        now = self._network.fabric.clock.now
+        lookup = resolver.start(name, now)
+        self._go_on(_LookupInProgress(lookup, resolver, namespace, on_resolved, key))
+
+    def _go_on(self, call: _LookupInProgress) -> None:
+        """Do what the look-up wants next; its end is told once."""
+        lookup = call.lookup
+        if call.ended:
+            return
+        if lookup.result is not None:
+            call.ended = True
+            call.deadline_ns = 0
+            call.resolver.learn(lookup)
+            for connection in call.sockets.values():
+                self._close(connection)
+            call.sockets.clear()
+            result = lookup.result
+            call.on_resolved(result.addresses, result.queries_sent)
+            return
+        for query in lookup.next_queries():
+            self._send(call, query)
+        now = self._network.fabric.clock.now
+        if lookup.deadline_ns != call.deadline_ns:
+            wait_ns = max(0, lookup.deadline_ns - now)
+            timers = self._timers.get(wait_ns)
+            if timers is None:
+                timers = self._timers[wait_ns] = TimerFifo(self._network.fabric.clock, wait_ns, self._time_out)
+            call.deadline_ns = 0
+            timers.set(call)
+
+    def _time_out(self, call: _LookupInProgress) -> None:
+        if call.lookup.result is None:
+            call.lookup.on_timeout(self._network.fabric.clock.now)
+            self._go_on(call)
+
+    def _send(self, call: _LookupInProgress, query: Query) -> None:
+        place = (query.server, query.transport)
+        connection = call.sockets.get(place)
+        if connection is None:
+            connection = self._open(call, query)
+            if connection is None:
+                return
+            call.sockets[place] = connection
+            if query.transport == "tcp":
+                call.unsent.append(query)
+                self._network.handshakes.open(connection)
+                return
+        self._put(call, connection, query)
+
+    def _open(self, call: _LookupInProgress, query: Query) -> Connection | None:
+        address = call.resolver.servers[query.server]
+        protocol = UDP if query.transport == "udp" else TCP
+        pool_key = (call.namespace.address, address, protocol)
+        pool = self._pools.get(pool_key)
+        if pool is None:
+            pool = self._pools[pool_key] = PortAllocator(splitmix64(call.namespace.address ^ address))
+        port = pool.take(self._network.fabric.clock.now)
+        if not port:
+            return None
+        call.sent += 1
+        key = splitmix64(call.key ^ call.sent)
+        connection = Connection(self, call.namespace, port, address, DNS_PORT, protocol, key, self._pick.uniform(call.key, call.sent))
+        connection.port_pool = pool
+        connection.tag = call
+        return connection
+
+    def _put(self, call: _LookupInProgress, connection: Connection, query: Query) -> None:
+        now = self._network.fabric.clock.now
+        uniform = self._pick.uniform(call.key, query.ident + 1000)
+        request = Request(self, query.ident, now, question_bytes(query.name), 0, uniform, 0.0)
+        request.tag = call
+        request.payload = DnsMessage(query)
+        request.connection = connection
+        if connection.protocol == UDP:
+            self._network.datagrams.send(request)
+        else:
+            self._network.exchanges.send(request)
+
+    def _close(self, connection: Connection) -> None:
+        connection.tag = None
+        if connection.protocol == UDP:
+            self._network.datagrams.close(connection)
+        else:
+            self._network.handshakes.close(connection)
+
+    # ---- what comes back ---------------------------------------------------------------------------------------------
+
+    def connected(self, connection: Connection, now_ns: int) -> None:
+        """A TCP connection to a server stands: ask."""
+        call = connection.tag
+        if call is None:
+            return
+        waiting, call.unsent = call.unsent, []
+        for query in waiting:
+            self._put(call, connection, query)
+
+    def connect_failed(self, connection: Connection, outcome: Outcome, now_ns: int) -> None:
+        """No TCP connection: the look-up's own time-out decides what is next."""
+
+    def answered(self, request: Request, finish_ns: int) -> None:
+        """A server answered."""
+        call: _LookupInProgress = request.tag
+        message = request.payload
+        if request.connection.protocol == UDP:
+            self._network.datagrams.answered(request.connection)
+        if call.lookup.result is None and isinstance(message, DnsMessage) and message.answer is not None:
+            call.lookup.on_answer(message.query.ident, message.answer, finish_ns, message.query.server)
+            self._network.fabric.later(max(0, finish_ns - self._network.fabric.clock.now), lambda: self._go_on(call))
+
+    def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
+        """ICMP told that nobody listens, or the host cannot be reached."""
+        call: _LookupInProgress = request.tag
+        message = request.payload
+        if call.lookup.result is None and isinstance(message, DnsMessage):
+            call.lookup.on_refused(message.query.ident, now_ns)
+            self._go_on(call)
+
+    def disconnected(self, connection: Connection, now_ns: int) -> None:
+        """A server closed a TCP connection."""
+
