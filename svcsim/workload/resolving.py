@@ -1,4 +1,4 @@
-"""Name resolution as traffic: a client's stub resolver sends real queries through the same Services and proxies as everything else.
+"""Name resolution as traffic: a client's resolver sends real queries through the same Services and proxies as all traffic.
 
 A look-up is a state machine (`svcsim.kube.dns.lookup`); here its queries become UDP requests (TCP where an answer was truncated),
 its answers come back from the pods behind the cluster's DNS Service, and its time-outs are timers. The questions for A and AAAA
@@ -127,7 +127,8 @@ class Resolvers:
             return None
         call.sent += 1
         key = splitmix64(call.key ^ call.sent)
-        connection = Connection(self, call.namespace, port, address, DNS_PORT, protocol, key, self._pick.uniform(call.key, call.sent))
+        pick_uniform = self._pick.uniform(call.key, call.sent)
+        connection = Connection(self, call.namespace, port, address, DNS_PORT, protocol, key, pick_uniform)
         connection.port_pool = pool
         connection.tag = call
         return connection

@@ -238,6 +238,7 @@ class Workload:
             self._release(connection, finish_ns)
             return
         self._record(request, outcome, finish_ns)
+        request.connection = None  # type: ignore[assignment]
         self._release(connection, finish_ns)
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
@@ -396,7 +397,6 @@ class Workload:
             if connection.used <= 1:
                 flags |= 1
             flags |= connection.flags
-            request.connection = None  # type: ignore[assignment]
         start_ns = request.intended_ns
         self._records.row(
             self.settings.index, request.sequence & 0xFFFFFFFF, start_ns, finish_ns - start_ns, request.wait_ns, request.dns_ns,
