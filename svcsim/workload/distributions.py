@@ -45,7 +45,7 @@ def lognormal(median_ns: float, p99_ns: float) -> Quantile:
     mu = math.log(median_ns)
     sigma = math.log(p99_ns / median_ns) / _inverse_normal(0.99)
     exp = math.exp
-    return lambda u: round(exp(mu + sigma * _inverse_normal(u or _LEAST)))
+    return lambda u: round(exp(mu + sigma * _inverse_normal(u if u > _LEAST else _LEAST)))
 
 
 def gamma(mean_ns: float, shape: float, points: int = 4096) -> Quantile:
