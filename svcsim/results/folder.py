@@ -13,9 +13,7 @@ All of it goes into a hidden sibling first, which is renamed when it is complete
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -29,6 +27,9 @@ from svcsim.results.comparison import Comparison
 from svcsim.results.expectations import Verdict
 from svcsim.results.result import Counters, Provenance, Result
 from svcsim.results.summary import SUMMARY_SCHEMA, TIMELINE_SCHEMA, dumps, summary, timelines
+from svcsim.results.whole import check_free, write_whole
+
+__all__ = ["DEFAULT_ROOT", "check_free", "default_path", "load", "slug", "write"]
 
 DEFAULT_ROOT = Path("runs")
 
@@ -43,12 +44,6 @@ def slug(text: str) -> str:
     ('ipvs-rr', 'etc')
     """
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")[:100] or "unnamed"
-
-
-def check_free(path: Path) -> None:
-    """UsageError if something stands where a folder of results is to go; asked before a run, not after it."""
-    if path.exists() or path.is_symlink():
-        raise UsageError(f"{path} exists already: remove it, or give another folder with --out")
 
 
 def default_path(scenario: str, root: Path = DEFAULT_ROOT) -> Path:
@@ -77,25 +72,16 @@ def write(
     """
     if records not in _WRITERS:
         raise UsageError(f"records are written as npz or parquet (got {records!r})")
-    if path is not None:
-        check_free(path)
     scenario = comparison.results[0].provenance.scenario or "run"
-    target = path or default_path(scenario)
-    unfinished = target.parent / f".{target.name}.{os.getpid()}.unfinished"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.mkdir()
-    except OSError as error:
-        raise UsageError(f"can't write results to {target}: {error.strerror}") from None
-    try:
+
+    def fill(unfinished: Path) -> None:
         _fill(unfinished, comparison, scenario_text, verdicts, records)
         if add is not None:
             add(unfinished)
-        return _give_name(unfinished, target, scenario, chosen=path is not None)
-    except OSError as error:
-        raise UsageError(f"can't write results to {target}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+
+    if path is not None:
+        return write_whole(path, fill)
+    return write_whole(default_path(scenario), fill, otherwise=lambda: default_path(scenario))
 
 
 def _fill(
@@ -125,21 +111,6 @@ def _record_files(results: Iterable[Result], records: str) -> Iterable[tuple[tup
             name = f"{stem}_{count}"
         taken.add(name)
         yield (result.label, result.replication), f"requests/{name}.{records}"
-
-
-def _give_name(unfinished: Path, target: Path, scenario: str, *, chosen: bool) -> Path:
-    # A rename onto a folder that isn't empty fails: of two runs that end together none overwrites the other.
-    while True:
-        if chosen:
-            check_free(target)
-        try:
-            unfinished.rename(target)
-        except OSError:
-            if chosen or not target.exists():
-                raise
-            target = default_path(scenario, target.parent)
-        else:
-            return target
 
 
 def load(folder: Path | str) -> Comparison:

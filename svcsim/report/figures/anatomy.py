@@ -7,10 +7,7 @@ medians and counts are means.
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from svcsim.report.figures.latency import subtitle
+from svcsim.report.lanes import Lane, counted, elapsed, fault_lanes
 from svcsim.report.style import (
     INK,
     MUTED,
@@ -36,7 +34,7 @@ from svcsim.report.style import (
 from svcsim.results.anatomy import FaultAnatomy
 from svcsim.results.comparison import Comparison
 from svcsim.results.records import Outcome
-from svcsim.units import S, format_ns
+from svcsim.units import S
 
 _LANE_IN = 0.36
 _MAX_LANES = 16
@@ -54,48 +52,9 @@ _PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 """The ground of a text that stands on grid lines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """What one mode's replications made of one fault; times in ns from the fault, None where it did not come to that."""
-
-    label: str
-    steps_ns: tuple[float | None, float | None, float | None, float | None]
-    last_failure_ns: float | None
-    reasons: dict[Outcome, float]
-
-    @property
-    def failures(self) -> float:
-        """Failures a run."""
-        return sum(self.reasons.values())
-
-
-def lane(label: str, replications: Sequence[FaultAnatomy]) -> Lane:
-    """The lane of a mode: medians of the times that were reached, means of the counts."""
-
-    def median(times: Sequence[int | None]) -> float | None:
-        reached = [time for time in times if time is not None]
-        return statistics.median(reached) if reached else None
-
-    steps = [
-        median([fault.since(getattr(fault, name)) for fault in replications])
-        for name in ("detected_ns", "endpoints_ns", "first_synced_ns", "last_synced_ns")
-    ]
-    reasons = {
-        outcome: sum(fault.reasons.get(outcome, 0) for fault in replications) / len(replications)
-        for outcome in Outcome
-        if any(outcome in fault.reasons for fault in replications)
-    }
-    last = median([fault.since(fault.last_bad_ns) for fault in replications])
-    return Lane(label, (steps[0], steps[1], steps[2], steps[3]), last, reasons)
-
-
 def failover_anatomy(comparison: Comparison) -> list[Figure]:
     """Draw every fault, as many to a figure as fit a slide; no figure if nothing went wrong."""
-    faults = next((run.faults for variant in comparison for run in variant.runs if run.faults), ())
-    panels = [
-        (fault, [lane(variant.label, found) for variant in comparison if (found := variant.fault(fault.index))])
-        for fault in faults
-    ]
+    panels = fault_lanes(comparison)
     a_figure = max(1, _MAX_LANES // max(1, len(comparison)))
     figures = []
     for start in range(0, len(panels), a_figure):
@@ -162,11 +121,6 @@ def _draw_times(ax: Axes, lanes: Sequence[Lane], comparison: Comparison, fault: 
     ax.set_xlabel("seconds after the fault", fontsize=SMALL_SIZE)
 
 
-def elapsed(ns: float) -> str:
-    """A time after the fault, such as `+1.2 s`; a request sent before it has a minus."""
-    return f"+{format_ns(ns)}" if ns >= 0 else f"−{format_ns(-ns)}"
-
-
 def _draw_counts(ax: Axes, lanes: Sequence[Lane]) -> None:
     most = max((one.failures for one in lanes), default=0.0)
     limit = max(most, 1.0) * 1.32
@@ -183,11 +137,6 @@ def _draw_counts(ax: Axes, lanes: Sequence[Lane]) -> None:
     ax.set_xlim(0, limit)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-
-
-def counted(count: float) -> str:
-    """A count, or a mean of counts with one decimal."""
-    return f"{count:,.0f}" if math.isclose(count, round(count)) else f"{count:,.1f}"
 
 
 def _rows(ax: Axes, lanes: Sequence[Lane]) -> None:

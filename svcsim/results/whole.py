@@ -1,0 +1,56 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from svcsim.errors import UsageError
+
+
+def check_free(path: Path) -> None:
+    """UsageError if something stands where a folder is to go; asked before a run, not after it."""
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} exists already: remove it, or give another folder with --out")
+
+
+def write_whole(
+    target: Path,
+    fill: Callable[[Path], None],
+    *,
+    otherwise: Callable[[], Path] | None = None,
+    replace: bool = False,
+) -> Path:
+    """Let `fill` write into a hidden sibling, give it the target's name when it is complete, and return that.
+
+    If something took the name meanwhile, `otherwise` gives another one; without it that is a UsageError. With `replace`
+    what stood there goes when the new folder has its name. Whatever interrupts it leaves nothing half.
+    """
+    if otherwise is None and not replace:
+        check_free(target)
+    unfinished = target.parent / f".{target.name}.{os.getpid()}.unfinished"
+    replaced = target.parent / f".{target.name}.{os.getpid()}.replaced"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.mkdir()
+        fill(unfinished)
+        if replace and target.exists():
+            target.rename(replaced)
+        while True:
+            try:
+                # A rename onto a folder that isn't empty fails: of two runs that end together none loses its results.
+                unfinished.rename(target)
+                return target
+            except OSError:
+                if otherwise is None or not target.exists():
+                    raise
+                target = otherwise()
+    except OSError as error:
+        raise UsageError(f"can't write {target}: {error.strerror or error}") from None
+    finally:
+        if replaced.exists() and not target.exists():
+            replaced.rename(target)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
