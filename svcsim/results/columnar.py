@@ -62,7 +62,7 @@ def _shrinks(column: NDArray[np.int64]) -> bool:
 
 def read_npz(path: Path) -> tuple[Requests, Names]:
     """Read what `write_npz` wrote; KeyError, ValueError, OSError or BadZipFile if it isn't that."""
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         columns = {name: archive[name] for name in COLUMNS}
         names = archive[_NAMES]
     return Requests(columns), _names_from(bytes(names).decode())
