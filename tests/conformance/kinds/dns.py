@@ -96,8 +96,7 @@ class Cluster:
         chosen = [
             pod
             for pod in self.pods
-            if pod["namespace"] == service["namespace"]
-            and service["selector"].items() <= pod.get("labels", {}).items()
+            if pod["namespace"] == service["namespace"] and service["selector"].items() <= pod.get("labels", {}).items()
         ]
         addresses = [
             {
@@ -151,9 +150,7 @@ class Cluster:
                     "addresses": [next(self._fresh) if address["ip"].startswith("<") else address["ip"]],
                     "conditions": address.get("conditions", {}),
                     "hostname": address.get("hostname"),
-                    "targetRef": {"kind": "Pod", "name": address["targetPod"]}
-                    if "targetPod" in address
-                    else None,
+                    "targetRef": {"kind": "Pod", "name": address["targetPod"]} if "targetPod" in address else None,
                 }
                 for address in row["addresses"]
                 if mark in address["ip"] or (family == "IPv4" and address["ip"].startswith("<"))
@@ -190,9 +187,7 @@ class Cluster:
             )
         elif ips and "changed" in when:
             for endpoints in self.endpoints:
-                endpoints["addresses"] = [
-                    {**address, "ip": ip} for address, ip in zip(endpoints["addresses"], ips, strict=True)
-                ]
+                endpoints["addresses"] = [{**address, "ip": ip} for address, ip in zip(endpoints["addresses"], ips, strict=True)]
         elif "second subset" in when or "subset removed" in when:
             del self.endpoints[1:]
         elif "endpoints" in when:
@@ -260,9 +255,7 @@ def _check(server: DnsServer, query: dict, spec: bool) -> None:
     if "answer_hosts" in query:
         rcode, hosts = _hosts(server, qname, qtype)
         assert rcode == query["rcode"]
-        assert sorted(host.rstrip(".") for host in hosts) == sorted(
-            h.rstrip(".") for h in query["answer_hosts"]
-        )
+        assert sorted(host.rstrip(".") for host in hosts) == sorted(h.rstrip(".") for h in query["answer_hosts"])
         return
     answer = server.answer(qname, qtype)
     assert answer.rcode == query["rcode"]
@@ -272,9 +265,7 @@ def _check(server: DnsServer, query: dict, spec: bool) -> None:
     for section in ("answer", "authority", "additional"):
         if section in query:
             _check_section(query, section, answer, spec)
-    targets = [
-        record.data.target if isinstance(record.data, Srv) else record.data for record in answer.answer
-    ]
+    targets = [record.data.target if isinstance(record.data, Srv) else record.data for record in answer.answer]
     if "answer_count" in query:
         assert len(answer.answer) == query["answer_count"]
     if "additional_count" in query:
@@ -284,16 +275,12 @@ def _check(server: DnsServer, query: dict, spec: bool) -> None:
     if "answer_targets" in query:
         assert sorted(map(str, targets)) == sorted(query["answer_targets"])
     if "answer_port" in query:
-        assert {record.data.port for record in answer.answer if isinstance(record.data, Srv)} == {
-            query["answer_port"]
-        }
+        assert {record.data.port for record in answer.answer if isinstance(record.data, Srv)} == {query["answer_port"]}
     if "answer_target_ips" in query:
         ips = [format_address(ip) for target in targets for ip in server.answer(str(target), "A").addresses()]
         assert sorted(ips) == sorted(query["answer_target_ips"])
     if "additional_addresses" in query:
-        glue = [
-            [record.name, record.type, format_address(Address(record.data))] for record in answer.additional
-        ]
+        glue = [[record.name, record.type, format_address(Address(record.data))] for record in answer.additional]
         assert sorted(glue) == sorted(query["additional_addresses"])
 
 
@@ -306,6 +293,4 @@ def run(vector: dict) -> None:
         try:
             _check(DnsServer(cluster.zone(), config), query, vector["config"]["server"] == "spec")
         except AssertionError as error:
-            raise AssertionError(
-                f"{query.get('id', '')} {query['qname']} {query['qtype']}: {error}"
-            ) from error
+            raise AssertionError(f"{query.get('id', '')} {query['qname']} {query['qtype']}: {error}") from error
