@@ -13,6 +13,7 @@ from svcsim.datapath.connection import Connection
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
 from svcsim.engine.journal import Happening
+from svcsim.engine.streams import Stream
 from svcsim.linux.conntrack import Entry, State, flow_key
 from svcsim.linux.packet import TCP, Decision, Hook, Packet, Verdict
 from svcsim.results.records import Flag
@@ -31,11 +32,12 @@ class Fate(IntEnum):
 class Gate:
     """Admits first packets to hosts; `cause` says why the last lost one was lost."""
 
-    __slots__ = ("_full_since", "cause", "fabric")
+    __slots__ = ("_full_since", "_picks", "cause", "fabric")
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
         self.cause = ""
+        self._picks = Stream(fabric.seed, "network/picks")
         self._full_since: set[int] = set()
 
     def admit(
@@ -62,14 +64,21 @@ class Gate:
         conntrack = host.conntrack
         protocol = connection.protocol
         key = flow_key(protocol, source, source_port, destination, destination_port)
-        entry = conntrack.lookup(key, now)
-        if entry is not None and entry.confirmed_ns <= now:
-            # A retransmitted SYN, or another datagram of the flow: bound already.
-            conntrack.refresh(entry, now)
-            queues[queue] = connection.departure_ns = start + charges.nat_packet_ns
-            return self._forward(connection, entry, entry.destination, entry.destination_port, near=near)
+        entry = None
+        uniform = connection.pick_uniform
+        if connection.syn_attempt or protocol != TCP:
+            # Not the first packet of its tuple: a retransmitted SYN, or a datagram.
+            entry = conntrack.lookup(key, now)
+            if entry is not None and entry.confirmed_ns <= now:
+                conntrack.refresh(entry, now)
+                queues[queue] = connection.departure_ns = start + charges.nat_packet_ns
+                return self._forward(connection, entry, entry.destination, entry.destination_port, near=near)
+            if near and connection.decisions:
+                uniform = self._picks.uniform(connection.key, connection.decisions)
+        if near:
+            connection.decisions += 1
         decision: Decision = host.path.decide(
-            Packet(protocol, source, source_port, destination, destination_port, hook), connection.pick_uniform, now
+            Packet(protocol, source, source_port, destination, destination_port, hook), uniform, now
         )
         connection.rules += decision.rules
         cost_ns = charges.first_packet_ns(decision, protocol)

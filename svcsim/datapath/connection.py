@@ -63,9 +63,10 @@ class Request(Hop):
     """
 
     __slots__ = (
-        "answer_bytes", "attempt", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "extra_ns", "intended_ns",
-        "is_probe", "live", "mark_ns", "outer", "overload", "payload", "phase", "pick_uniform", "position", "queue_ns", "request_bytes",
-        "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform", "tag", "transmission", "wait_ns",
+        "answer_bytes", "attempt", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "extra_ns",
+        "intended_ns", "is_probe", "live", "mark_ns", "outer", "overload", "payload", "phase", "pick_uniform", "position",
+        "queue_ns", "request_bytes", "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform",
+        "tag", "transmission", "wait_ns",
     )
 
     connection: Connection
@@ -149,12 +150,11 @@ class Connection(Hop):
     """
 
     __slots__ = (
-        "backend_address", "backend_port", "backward", "client", "client_port", "deadline_ns", "departure_ns",
+        "backend_address", "backend_port", "backward", "client", "client_port", "deadline_ns", "decisions", "departure_ns",
         "destination", "destination_port", "endpoint", "entry_host", "far_entry", "flags", "flow", "forward",
         "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal", "pick_uniform",
         "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules", "server",
-        "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag",
-        "used", "window",
+        "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag", "used", "window",
     )
 
     client: Client | None
@@ -177,6 +177,7 @@ class Connection(Hop):
         self.pick_uniform = pick_uniform
         self.ordinal = 0
         self.syn_attempt = 0
+        self.decisions = 0
         self.deadline_ns = 0
         self.generation = -1
         self.open = False

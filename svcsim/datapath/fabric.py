@@ -52,7 +52,7 @@ class Fabric:
     __slots__ = (
         "clock", "counts", "environment", "generation", "homes", "hosts", "jitter", "journal", "loss", "masquerade_pools",
         "namespaces",
-        "outside_routes", "settings", "topology",
+        "outside_routes", "seed", "settings", "topology",
     )
 
     def __init__(
@@ -70,6 +70,7 @@ class Fabric:
         self.outside_routes: dict[int, Callable[[float], Host | None]] = {}
         self.counts = PacketCounts()
         self.masquerade_pools: dict[tuple[int, int, int, int], PortAllocator] = {}
+        self.seed = seed
         self.loss = Stream(seed, "network/loss")
         self.jitter = Stream(seed, "network/jitter")
 
