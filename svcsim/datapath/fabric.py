@@ -6,7 +6,6 @@ connection whose paths are of an older generation is looked at again before its 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -109,11 +108,11 @@ class Fabric:
         return self.loss.uniform(connection.key, connection.ordinal) < route.loss
 
     def rough_delay_ns(self, connection: Connection, route: Route) -> int:
-        """The jitter of this packet on its way: exponential with the route's mean; drawn by connection and packet."""
+        """The jitter of this packet on its way, evenly from 0 to the route's; drawn by connection and packet."""
         if not route.jitter_ns:
             return 0
         connection.ordinal += 1
-        return round(-math.log(1.0 - self.jitter.uniform(connection.key, connection.ordinal)) * route.jitter_ns)
+        return int(self.jitter.uniform(connection.key, connection.ordinal) * (route.jitter_ns + 1))
 
     def masquerade_port(self, host: Host, connection: Connection, destination: int, destination_port: int) -> int:
         """A source port on the host that no other flow to this destination has; 0 if all are taken."""
