@@ -195,6 +195,11 @@ def framed(height_in: float, width_in: float = WIDTH_IN) -> Frame:
     return Frame(new_figure(height_in, width_in), width_in, height_in)
 
 
+def say_nothing(ax: Axes, words: str) -> None:
+    """Say in the middle of empty axes why they are empty."""
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=MUTED, style="italic")
+
+
 def text_width_in(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a text in inches when set in the figures' type."""
     if not text.strip():

@@ -1,6 +1,6 @@
 """How evenly the endpoints of a Service were used, a mode beside the other.
 
-Up to a dozen endpoints are drawn a row each, with a mark a mode at the endpoint's share of the answers; more are drawn a row
+Up to a dozen endpoints are drawn a row each, with a mark a mode at the endpoint's share of the answers; more are a row
 a mode, an endpoint a dot, at its answers over the mean. The line is where all would stand if the answers were even.
 """
 
@@ -25,6 +25,7 @@ from svcsim.report.style import (
     fitted,
     framed,
     looks,
+    say_nothing,
     styled,
     text_width_in,
 )
@@ -32,6 +33,7 @@ from svcsim.results.comparison import Comparison, Variant
 from svcsim.results.table import ratio
 
 _MAX_ROWS = 12
+_MAX_MARKS = 8
 _MAX_NAME_IN = 2.6
 _LEGEND_IN = 1.75
 
@@ -40,7 +42,7 @@ def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
     """Draw the share of the answers that each endpoint gave, all replications together."""
     shares = {variant.label: _answers(variant) for variant in comparison}
     names = sorted({name for answers in shares.values() for name in answers}, key=_natural)
-    by_endpoint = len(names) <= _MAX_ROWS
+    by_endpoint = len(names) <= _MAX_ROWS and len(comparison) <= _MAX_MARKS
     rows = names if by_endpoint else list(shares)
     with styled():
         if ax is None:
@@ -50,7 +52,10 @@ def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
             right = 2.75 if by_endpoint else 1.6
             ax = frame.axes(min(widest, _MAX_NAME_IN) + 0.55, 1.0, right, 0.75)
             frame.title("Balance over endpoints", subtitle(comparison))
-        if by_endpoint:
+        if not any(sum(answers.values()) for answers in shares.values()):
+            ax.set(xticks=[], yticks=[])
+            say_nothing(ax, "no endpoint answered")
+        elif by_endpoint:
             _by_endpoint(ax, comparison, shares, names)
         else:
             _by_mode(ax, comparison, shares)

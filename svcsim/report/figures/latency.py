@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from svcsim.report.style import TEXT_SIZE, fitted, framed, looks, styled
+from svcsim.report.style import TEXT_SIZE, fitted, framed, looks, say_nothing, styled
 from svcsim.results.comparison import Comparison
 from svcsim.results.table import percent
 from svcsim.units import MS, US, S
@@ -27,7 +27,7 @@ def latency_cdf(comparison: Comparison, ax: Axes | None = None) -> Figure:
     """Draw the latency of successful requests, a curve a mode, into `ax` or a figure of its own."""
     with styled():
         if ax is None:
-            frame = framed(5.6)
+            frame = framed(max(5.6, 1.6 + 0.5 * len(comparison)))
             ax = frame.axes(0.95, 1.0, 2.75, 0.7)
             frame.title("Latency of successful requests", subtitle(comparison))
         _draw(comparison, ax)
@@ -67,7 +67,10 @@ def _draw(comparison: Comparison, ax: Axes) -> None:
         highest = max(highest, x[-1])
     ax.set_xscale("log")
     if highest > 0:
-        ax.set_xlim(lowest / 1.15, max(highest, lowest * 3) * 1.25)
+        ax.set_xlim(max(1.0, lowest / 1.15), max(highest, lowest * 3) * 1.25)
+    else:
+        ax.set_xlim(MS, S)
+        say_nothing(ax, "no request succeeded")
     top = np.log10(longest) + 0.15
     ax.set_ylim(0, top)
     shown = [(share, name) for share, name in _PERCENTILES if -np.log10(1 - share) <= top]

@@ -30,6 +30,7 @@ from svcsim.report.style import (
     fitted,
     framed,
     looks,
+    say_nothing,
     styled,
     text_width_in,
 )
@@ -37,7 +38,7 @@ from svcsim.results.anatomy import FaultAnatomy
 from svcsim.results.comparison import Comparison
 from svcsim.results.result import Result
 from svcsim.results.timeline import Timeline, slot_width_ns, timeline
-from svcsim.units import S
+from svcsim.units import MS, S
 
 _RIGHT = 0.35
 _TICKS_IN = 0.78
@@ -48,6 +49,7 @@ _LATENCY_IN = 1.9
 _MAX_LANES = 5
 _MAX_TEXT_IN = 4.0
 _SLOTS = 250
+_A_SLOT = 25
 
 
 def timeline_figure(comparison: Comparison) -> Figure:
@@ -67,7 +69,9 @@ def timeline_figure(comparison: Comparison) -> Figure:
         frame = framed(height)
         frame.title("Success and latency over time", subtitle(comparison))
         styles = looks(comparison.labels)
-        width_ns = slot_width_ns(max(run.duration_ns for run in runs), _SLOTS)
+        # A slot of a few requests shows chance instead of change.
+        fewest = min(len(run.requests) for run in runs)
+        width_ns = slot_width_ns(max(run.duration_ns for run in runs), max(10, min(_SLOTS, fewest // _A_SLOT)))
         axes = []
         for position, run in enumerate(runs):
             row_top = top + position * (_ROW_IN + _GAP_IN)
@@ -122,6 +126,9 @@ def _latency_axis(ax: Axes, slots: Sequence[Timeline]) -> None:
     if len(values):
         low, high = float(values.min()) / 1.5, float(values.max()) * 1.5
         ax.set_ylim(low, max(high, low * 10))
+    else:
+        ax.set_ylim(MS, S)
+        say_nothing(ax, "no request succeeded")
     decades = np.log10(ax.get_ylim()[1] / ax.get_ylim()[0])
     subs = (1.0, 2.0, 5.0) if decades < 1.3 else (1.0, 3.0) if decades < 2.6 else (1.0,)
     ax.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))

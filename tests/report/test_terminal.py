@@ -1,0 +1,147 @@
+"""What a run prints: 100 columns, no escape sequences where nobody wants them, nothing heavy imported."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from svcsim.engine.journal import Happening
+from svcsim.report.terminal import WIDTH, Ink, Scene, footer, header, ink_for, printable, report, visible
+from svcsim.results.comparison import Comparison
+from svcsim.results.expectations import Expectation, evaluate
+from svcsim.results.records import Outcome
+from svcsim.units import MS, S
+from tests.results.synthetic import KILL, Fault, failover, relabelled, result
+
+SCENE = Scene("failover", 3, 6, 1, 210 * S, 1, "linux-6.18-measured", unmeasured_costs=4)
+REASONS = tuple((outcome, 1.0) for outcome in Outcome if outcome not in {Outcome.OK, Outcome.CLIENT_GONE})
+WORST = Fault("everything at once, with a text that goes on and on until it does not fit a line " * 2, 50, lasts_s=20,
+              detected_s=None, endpoints_s=None, outcomes=REASONS)
+
+CASES = {
+    "five modes": lambda: failover(rate_per_s=100),
+    "one calm run": lambda: [result(rate_per_s=50, faults=())],
+    "replications": lambda: failover(("iptables", "userspace"), replications=3, rate_per_s=50),
+    "every reason": lambda: failover(rate_per_s=100, faults=[WORST]),
+    "long labels": lambda: [relabelled(result(rate_per_s=50), f"kubernetes.proxy.{n}.minSyncPeriod=10s") for n in range(14)],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_line_is_wider_than_a_hundred_columns(case: str) -> None:
+    text = report(Comparison(CASES[case]()))
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert "\x1b" not in text
+    assert "nan" not in text
+
+
+def test_emphasis_changes_no_character_that_is_seen() -> None:
+    comparison = Comparison(failover(("iptables",), rate_per_s=50))
+    verdicts = evaluate([Expectation("success", low=1.0)], comparison)
+    emphasised = report(comparison, verdicts, Ink(on=True))
+    assert "\x1b[1m" in emphasised
+    assert visible(emphasised) == report(comparison, verdicts)
+
+
+def test_the_table_says_what_the_results_say() -> None:
+    comparison = Comparison(failover(("iptables", "nftables"), rate_per_s=100))
+    lines = report(comparison).splitlines()
+    assert lines[0].split() == ["mode", "requests", "succeeded", "p50", "p90", "p99", "p99.9", "max", "proxy", "CPU",
+                                "busiest/mean"]
+    assert lines[1].startswith("iptables")
+    assert f"{len(comparison['iptables'].measured):,}" in lines[1]
+    assert lines[2].startswith("nftables")
+
+
+def test_the_anatomy_of_a_fault_is_told_a_line_a_mode() -> None:
+    comparison = Comparison(failover(("userspace", "iptables"), rate_per_s=400))
+    text = report(comparison)
+    kill, _ = comparison["iptables"].runs[0].faults
+    block = text[text.index("30 s  deployment/web[1] killed") : text.index("60 s  node/worker-2 down")]
+    iptables = block[block.index("iptables") :]
+    assert "+1 s" in iptables
+    assert "+1.1 s" in iptables
+    assert "+1.2 s … +2.1 s" in iptables
+    assert f"{kill.failures} ({kill.reasons[Outcome.REFUSED]} refused" in " ".join(iptables.split())
+    assert "dials retried" in " ".join(block.split())
+
+
+def test_a_step_that_was_never_reached_is_a_dash() -> None:
+    unnoticed = replace(KILL, detected_s=None, endpoints_s=None, lasts_s=3.0)
+    lines = report(Comparison([result(rate_per_s=50, faults=[unnoticed])])).splitlines()
+    line = next(line for line in lines if line.startswith("  iptables"))
+    assert line.split()[1:4] == ["–", "–", "–"]
+
+
+def test_intervals_appear_with_replications_only() -> None:
+    assert "±" not in report(Comparison(failover(("iptables",), rate_per_s=50)))
+    text = report(Comparison(failover(("iptables",), replications=3, rate_per_s=50)))
+    assert "mean ± 95%" in text
+    assert "failed a run (why)" in text
+
+
+def test_expectations_that_fail_are_told_with_value_and_replay() -> None:
+    comparison = Comparison(failover(("userspace", "iptables"), rate_per_s=100))
+    verdicts = evaluate([Expectation("latency.p99", high=20 * MS), Expectation("requests", low=1)], comparison)
+    text = report(comparison, verdicts)
+    assert "expect  1 of 2 hold" in text
+    assert "fails  latency.p99 below 20 ms: it is" in text
+    assert "replay with: svcsim run failover.yaml --mode userspace --seed 1" in text
+    assert "--mode iptables" not in text
+
+
+def test_a_note_names_the_modes_that_it_is_about_unless_all_are() -> None:
+    runs = failover(("iptables", "ipvs/rr"), rate_per_s=50, faults=())
+    runs[1].journal.add(0, Happening.NOTE, "kube-proxy fell back to iptables")
+    for run in runs:
+        run.journal.add(0, Happening.CONNTRACK_FULL, "worker-1")
+    text = report(Comparison(runs))
+    assert "note  ipvs/rr: kube-proxy fell back to iptables" in text
+    assert "note  conntrack table full on worker-1" in text
+
+
+def test_the_header_says_what_is_simulated() -> None:
+    assert header(SCENE).splitlines()[0] == (
+        "failover   3 nodes · 6 pods · 1 Service · 210 s · seed 1 · costs linux-6.18-measured"
+    )
+    assert "4 of the costs used" in header(SCENE)
+    wide = header(replace(SCENE, scenario="a-scenario-with-a-long-name", profile="my-own-profile-of-that-machine" * 2))
+    assert max(map(len, wide.splitlines())) <= WIDTH + 20
+    assert footer(Path("runs/failover-1")) == "results in runs/failover-1"
+    assert footer(None) == ""
+
+
+def test_a_stream_that_is_no_terminal_gets_no_emphasis(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert not ink_for(io.StringIO()).on
+    assert ink_for(Terminal()).on
+    monkeypatch.setenv("NO_COLOR", "")
+    assert not ink_for(Terminal()).on
+
+
+def test_signs_that_the_encoding_lacks_are_replaced() -> None:
+    ascii_stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    assert printable("p50 14.2 µs ± 3 · –", ascii_stream) == "p50 14.2 us +/- 3 | -"
+    assert printable("µ", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")) == "µ"
+
+
+def test_printing_results_imports_neither_matplotlib_nor_scipy_nor_rich() -> None:
+    script = """
+import sys
+from svcsim.report.terminal import report
+from svcsim.report.progress import Progress
+from svcsim.results.folder import write
+heavy = {"matplotlib", "scipy", "rich", "pandas", "pyarrow", "pydantic"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
