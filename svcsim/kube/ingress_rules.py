@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-PathType = Literal["Exact", "Prefix", "ImplementationSpecific"]
+from svcsim.kube.api.ingress import Ingress, IngressBackend, IngressClass, PathType
+
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Backend:
 
     service: str
     port: int | str = 80
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +107,38 @@ class IngressRules:
                 if path_matches(rule.path, rule.path_type, path):
                     return rule.backend
         return self._default
+
+
+def class_of(ingress: Ingress, classes: Iterable[IngressClass]) -> str | None:
+    """The class of an Ingress: its own, by field or older annotation, else the default class; None if there is none."""
+    named = ingress.spec.ingress_class_name or ingress.metadata.annotations.get(CLASS_ANNOTATION)
+    if named:
+        return named
+    for each in classes:
+        if each.metadata.annotations.get(DEFAULT_CLASS_ANNOTATION) == "true":
+            return each.metadata.name
+    return None
+
+
+def _backend(backend: IngressBackend | None, namespace: str) -> Backend | None:
+    if backend is None or backend.service is None:
+        return None
+    port = backend.service.port
+    return Backend(backend.service.name, port.number or port.name, namespace)
+
+
+def rules_of(ingresses: Iterable[Ingress]) -> IngressRules:
+    """The rules of Ingresses, the oldest first; the first default backend is that of all. Resource backends have none."""
+    rules: list[HostRule] = []
+    default: Backend | None = None
+    for ingress in sorted(ingresses, key=lambda each: (each.metadata.creation_ns, each.metadata.key)):
+        namespace = ingress.metadata.namespace
+        default = default or _backend(ingress.spec.default_backend, namespace)
+        for rule in ingress.spec.rules:
+            paths = [
+                PathRule(path.path or "/", path.path_type, backend)
+                for path in (rule.http.paths if rule.http else ())
+                if (backend := _backend(path.backend, namespace)) is not None
+            ]
+            rules.append(HostRule(rule.host, tuple(paths)))
+    return IngressRules(rules, default)
