@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -200,6 +201,7 @@ def say_nothing(ax: Axes, words: str) -> None:
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=MUTED, style="italic")
 
 
+@lru_cache(4096)
 def text_width_in(text: str, size: float, *, bold: bool = False) -> float:
     """The width of a text in inches when set in the figures' type."""
     if not text.strip():

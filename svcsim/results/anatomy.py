@@ -204,6 +204,10 @@ def _synced(
 
 def _unavailable_ns(requests: Requests, failed: Requests, began_ns: int) -> int:
     bad = set(np.unique((failed.start_ns - began_ns) // SLOT_NS).tolist())
-    good = requests.start_ns[requests.succeeded]
-    bad -= set(np.unique((good - began_ns) // SLOT_NS).tolist())
-    return len([slot for slot in bad if slot >= 0]) * SLOT_NS
+    bad = {slot for slot in bad if slot >= 0}
+    if not bad:
+        return 0
+    good = requests.column("start_ns", keep=False)[requests.succeeded]
+    good -= began_ns
+    good //= SLOT_NS
+    return len(bad.difference(np.unique(good).tolist())) * SLOT_NS

@@ -256,7 +256,7 @@ class Requests:
         if any(len(column) != self._size for column in self._columns.values()):
             raise ValueError("the columns of the records differ in length")
         self._source: Requests | None = None
-        self._rows: NDArray[np.intp] | None = None
+        self._rows: NDArray[np.signedinteger[Any]] | None = None
 
     @classmethod
     def empty(cls) -> Requests:
@@ -276,24 +276,26 @@ class Requests:
     def __iter__(self) -> Iterator[str]:
         return iter(COLUMNS)
 
-    def column(self, name: str) -> NDArray[Any]:
-        """One column by its name; KeyError if there is none of that name."""
+    def column(self, name: str, *, keep: bool = True) -> NDArray[Any]:
+        """One column by its name; a selection keeps its copy unless told not to. KeyError if there is none of that name."""
         column = self._columns.get(name)
         if column is None:
             if self._source is None:
                 raise KeyError(name)
-            column = self._columns[name] = self._source.column(name)[self._rows]
+            column = self._source.column(name, keep=keep)[self._rows]
+            if keep:
+                self._columns[name] = column
         return column
 
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Requests:
         """The rows where a mask is true, or of the given indices."""
-        is_mask = chosen.dtype == np.bool_
-        rows: NDArray[np.intp] = np.flatnonzero(chosen) if is_mask else chosen.astype(np.intp)
+        rows = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        index = np.int32 if self._size < 2**31 else np.intp
         selection = Requests.__new__(Requests)
         selection._columns = {}
         selection._size = len(rows)
         selection._source = self
-        selection._rows = rows
+        selection._rows = rows.astype(index)
         return selection
 
     def during(self, start_ns: int | None, end_ns: int | None) -> Requests:

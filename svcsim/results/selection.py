@@ -29,7 +29,9 @@ class Latency:
     """
 
     def __init__(self, latencies_ns: NDArray[np.int64], failures: int = 0) -> None:
-        self._sorted = np.sort(latencies_ns)
+        """Take the finite latencies, which are sorted in place, and the number of infinite ones."""
+        latencies_ns.sort()
+        self._sorted = latencies_ns
         self._failures = failures
 
     def __len__(self) -> int:
@@ -128,7 +130,7 @@ class Selection:
     @cached_property
     def latency(self) -> Latency:
         """Latencies of the requests that succeeded."""
-        return Latency(self.requests.latency_ns[self.requests.succeeded])
+        return Latency(self.requests.column("latency_ns", keep=False)[self.requests.succeeded])
 
     @cached_property
     def latency_all(self) -> Latency:
@@ -174,7 +176,7 @@ class Selection:
         """Mean of each part of the latency in ns over the requests that succeeded; NaN if none did."""
         chosen = self.requests.succeeded
         count = int(chosen.sum())
-        sums = {part: int(self.requests.column(part)[chosen].sum()) for part in PARTS}
+        sums = {part: int(self.requests.column(part, keep=False)[chosen].sum()) for part in PARTS}
         return {part: total / count if count else math.nan for part, total in sums.items()}
 
     def answered_by(self) -> dict[str, int]:
