@@ -104,15 +104,10 @@ class Workload:
 
     def _attempt(self, source: Source, request: Request) -> None:
         self._timers.set(request)
-        if source.resolved_until_ns < self._environment._now:
-            self._await_name(source, request)
-            return
         self._find_connection(source, request)
 
     def _await_name(self, source: Source, request: Request) -> None:
-        if self.resolve is None:
-            self._find_connection(source, request)
-            return
+        assert self.resolve is not None
         request.phase = Phase.DNS
         if source.resolving is not None:
             source.resolving.append(request)
@@ -163,6 +158,9 @@ class Workload:
                 return
             request.phase = Phase.WAIT
             source.waiting.append(request)
+            return
+        if source.resolved_until_ns < now and self.resolve is not None:
+            self._await_name(source, request)
             return
         self._open(source, request, now)
 
