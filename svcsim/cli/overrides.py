@@ -1,0 +1,48 @@
+"""What a command line changes of a scenario: `--set PATH=VALUE`, `--seed`, `--replications`, `--mode`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from svcsim.errors import UsageError
+
+
+def overrides_of(
+    settings: Sequence[str], *, seed: int | None = None, replications: int | None = None, modes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Paths and values for `svcsim.scenario.loader.load`; UsageError for a setting without `=`.
+
+    A value is read as YAML, so `--set cluster.nodes.count=5` is a number and `--set compare={}` an empty mapping. One mode takes the
+    place of `kubernetes.proxy` and of a comparison over it; several become the comparison.
+
+    >>> overrides_of(["run.duration=60s"], seed=7)
+    {'run.duration': '60s', 'run.seed': 7}
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path.strip():
+            raise UsageError(f"--set takes PATH=VALUE, as in --set run.duration=60s (got {setting[:60]!r})")
+        found[path.strip()] = _value(text)
+    if seed is not None:
+        found["run.seed"] = seed
+    if replications is not None:
+        found["run.replications"] = replications
+    if modes:
+        found["compare"] = {"kubernetes.proxy": {mode: _proxy(mode) for mode in modes}}
+    return found
+
+
+def _value(text: str) -> Any:
+    from svcsim.yamlsource import parse
+
+    return parse(text, "--set")[0].root
+
+
+def _proxy(mode: str) -> dict[str, str]:
+    """`ipvs/lc` is mode ipvs with scheduler lc; the backends of iptables are `iptables/nft` and `iptables/legacy`."""
+    name, slash, detail = mode.partition("/")
+    if not slash:
+        return {"mode": name}
+    return {"mode": name, "scheduler": detail} if name == "ipvs" else {"mode": name, "backend": detail}

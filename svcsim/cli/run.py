@@ -1,0 +1,104 @@
+"""`svcsim run SCENARIO`: simulate, print what matters, leave a folder of results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from svcsim.scenario.model import Scenario
+
+
+@click.command("run")
+@click.argument("scenario", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change a value of the scenario; may be repeated.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of all randomness; instead of run.seed.")
+@click.option("--mode", "modes", multiple=True, help="Run only this proxy mode of a comparison, or compare these; may be repeated.")
+@click.option("--replications", type=click.IntRange(1, 1000), help="Runs with different seeds; instead of run.replications.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes at a time; default: one a CPU.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results; default: runs/SCENARIO-N.")
+@click.option("--no-out", is_flag=True, help="Leave no folder.")
+@click.option("--figures/--no-figures", default=True, help="Draw figures into the folder (the default).")
+@click.option("--records", type=click.Choice(["npz", "parquet"]), default="npz", help="How request records are written.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Write the summary as JSON; - is stdout.")
+@click.option("--quiet", is_flag=True, help="No progress and no tables.")
+def run(
+    scenario: Path, settings: tuple[str, ...], seed: int | None, modes: tuple[str, ...], replications: int | None,
+    jobs: int | None, out: Path | None, no_out: bool, figures: bool, records: str, json_path: Path | None, quiet: bool,
+) -> None:
+    """Simulate SCENARIO and print a table a mode, the anatomy of each fault, and what was expected.
+
+    Exit code 0 when all expectations hold, 1 when one does not, 2 for a mistake in the scenario or the call.
+
+    \b
+    svcsim run scenarios/failover.yaml
+    svcsim run scenarios/failover.yaml --mode iptables --set run.duration=60s --seed 7
+    svcsim run scenarios/failover.yaml --no-figures --quiet --json -
+    """
+    from svcsim.cli.overrides import overrides_of
+    from svcsim.scenario.loader import load
+
+    loaded = load(scenario, overrides_of(settings, seed=seed, replications=replications, modes=modes))
+    _simulate(loaded, jobs, out, no_out, figures, records, json_path, quiet)
+
+
+def _simulate(
+    scenario: Scenario, jobs: int | None, out: Path | None, no_out: bool, figures: bool, records: str,
+    json_path: Path | None, quiet: bool,
+) -> None:
+    from svcsim.report.progress import Progress
+    from svcsim.report.terminal import footer, header, ink_for, printable, report
+    from svcsim.results.expectations import evaluate
+    from svcsim.results.folder import write
+    from svcsim.results.summary import dumps, summary
+    from svcsim.results.whole import check_free
+    from svcsim.scenario.expansion import resolved_yaml
+    from svcsim.sweep.runs import jobs_of, run_all
+    from svcsim.world import scene_of
+
+    tables = sys.stderr if json_path is not None and str(json_path) == "-" else sys.stdout
+
+    def say(text: str) -> None:
+        if not quiet:
+            click.echo(printable(text, tables), file=tables)
+
+    if out is not None and not no_out:
+        check_free(out)
+    expectations = scenario.expectations()
+    ink = ink_for(tables)
+    say(header(scene_of(scenario), ink))
+    for note in scenario.notes:
+        say(ink.dim(f"note: {note}"))
+    runs = len(jobs_of(scenario))
+    with Progress(runs, scenario.run.duration_ns, quiet=quiet) as progress:
+        comparison = run_all(
+            scenario, processes=jobs,
+            on_progress=lambda job, ended, now_ns: progress.update(job.name, ended, now_ns),
+            on_end=lambda job, result: progress.finish(job.name, len(result.requests)),
+        )
+    verdicts = evaluate(expectations, comparison)
+    say("")
+    say(report(comparison, verdicts, ink))
+    folder = None
+    if not no_out:
+        def draw(unfinished: Path) -> None:
+            if figures:
+                from svcsim.report.plot import Plot
+
+                Plot(comparison.results).save(unfinished / "figures")
+
+        folder = write(
+            comparison, out, scenario_text=resolved_yaml(scenario), verdicts=verdicts, records=records, add=draw
+        )
+        say(footer(folder))
+    if json_path is not None:
+        text = dumps(summary(comparison, verdicts))
+        if str(json_path) == "-":
+            click.echo(text.rstrip("\n"))
+        else:
+            json_path.write_text(text, encoding="utf-8")
+    if not all(verdict.holds for verdict in verdicts):
+        raise SystemExit(1)

@@ -1,0 +1,125 @@
+"""Run every variant and replication of a scenario, on as many processes as asked for.
+
+A run depends on its scenario and seed alone, so the results are the same bytes for any number of processes, in the order of
+variants and replications.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import multiprocessing.sharedctypes
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from svcsim.results.comparison import Comparison
+from svcsim.results.result import Result
+from svcsim.scenario.expansion import variants
+from svcsim.scenario.model import Scenario
+from svcsim.world import build
+
+OnProgress = Callable[["Job", int, int], None]
+"""Called now and then with a job, the requests that have ended in it, and its simulated time in nanoseconds."""
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: a variant of the scenario, by its label, with one seed."""
+
+    number: int
+    label: str
+    replication: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """A name for progress and errors."""
+        return f"{self.label} #{self.replication + 1}" if self.replication else self.label
+
+
+def jobs_of(scenario: Scenario, only: Sequence[str] = ()) -> list[tuple[Job, Scenario]]:
+    """The runs that a scenario asks for, in order; `only` limits them to variants of these labels.
+
+    Replication r has the seed `run.seed + r`: a pair of variants shares the seeds, and with them arrivals and service times.
+    """
+    found: list[tuple[Job, Scenario]] = []
+    for label, variant in variants(scenario):
+        if only and not any(label == name or label.startswith(f"{name}/") for name in only):
+            continue
+        for replication in range(scenario.run.replications):
+            found.append((Job(len(found), label, replication, scenario.run.seed + replication), variant))
+    return found
+
+
+def run_job(job: Job, scenario: Scenario, progress: Callable[[int, int], None] | None = None) -> Result:
+    """One run, in this process."""
+    world = build(scenario, seed=job.seed, label=job.label, replication=job.replication)
+    return world.run(progress)
+
+
+def run_all(
+    scenario: Scenario, *, processes: int | None = None, only: Sequence[str] = (), on_progress: OnProgress | None = None,
+    on_end: Callable[[Job, Result], None] | None = None,
+) -> Comparison:
+    """Every run of the scenario; `processes` None takes one a CPU, at most one a run."""
+    work = jobs_of(scenario, only)
+    count = min(len(work), processes or os.cpu_count() or 1)
+    runner = _here if count <= 1 else _in_processes
+    results: dict[int, Result] = {}
+    for job, result in runner(work, count, on_progress):
+        results[job.number] = result
+        if on_end is not None:
+            on_end(job, result)
+    return Comparison([results[number] for number in sorted(results)])
+
+
+def _here(
+    work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None
+) -> Iterator[tuple[Job, Result]]:
+    for job, scenario in work:
+        if on_progress is None:
+            yield job, run_job(job, scenario)
+        else:
+            report = on_progress
+            yield job, run_job(job, scenario, lambda ended, now_ns, job=job: report(job, ended, now_ns))  # type: ignore[misc]
+
+
+_board: Any = None
+
+
+def _take_board(board: Any) -> None:
+    global _board  # noqa: PLW0603 - how a worker process keeps what its initializer gave it
+    _board = board
+
+
+def _work(job: Job, scenario: Scenario) -> Result:
+    def report(ended: int, now_ns: int) -> None:
+        _board[2 * job.number] = ended
+        _board[2 * job.number + 1] = now_ns
+
+    return run_job(job, scenario, report)
+
+
+def _in_processes(
+    work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None
+) -> Iterator[tuple[Job, Result]]:
+    board = multiprocessing.Array("q", 2 * len(work), lock=False)
+    pool = concurrent.futures.ProcessPoolExecutor(count, initializer=_take_board, initargs=(board,))
+    try:
+        pending = {pool.submit(_work, job, scenario): job for job, scenario in work}
+        while pending:
+            done, _ = concurrent.futures.wait(
+                pending, timeout=_POLL_S, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+            if on_progress is not None:
+                for job in pending.values():
+                    if board[2 * job.number + 1]:
+                        on_progress(job, board[2 * job.number], board[2 * job.number + 1])
+            for future in sorted(done, key=lambda future: pending[future].number):
+                yield pending.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
