@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from svcsim.errors import Problem
 from svcsim.spelling import nearest
-from svcsim.yamlsource import DataPath, Document, WrittenFloat
+from svcsim.yamlsource import DataPath, WrittenFloat
 
 FROM_FILE: Mapping[str, object] = {"from_file": True}
 """Validation context of data that a person wrote: quantities need their units, bare numbers are refused."""
@@ -26,17 +26,28 @@ _EXPECTED = {
     "mapping_type": "a mapping", "tuple_type": "a list", "list_type": "a list", "dataclass_type": "a mapping",
     "none_required": "null", "is_instance_of": "another kind of value",
 }
+_BOUNDS = {
+    "greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than", "less_than_equal": "at most",
+}
 _SHOWN = 60
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class Places(Protocol):
+    """Whoever knows where the parts of some data stand, such as a `Document`."""
+
+    def problem(self, path: DataPath, message: str, *, at_key: bool = False) -> Problem:
+        """A mistake at a path of the data."""
+        ...
+
+
 def validated(
-    model: type[Model], data: object, document: Document, at: DataPath = (), context: Mapping[str, object] = FROM_FILE
+    model: type[Model], data: object, document: Places, at: DataPath = (), context: Mapping[str, object] = FROM_FILE
 ) -> tuple[Model | None, list[Problem]]:
     """The model of `data`, which stands at the path `at` of a document; or None and every mistake in it."""
     try:
-        return model.model_validate(data, context=dict(context)), []
+        return model.model_validate(data, context=dict(context), by_alias=True, by_name=False), []
     except ValidationError as error:
         return None, list(_problems(error, model, data, document, at))
 
@@ -59,7 +70,7 @@ def plain_kind(value: object) -> str:
 
 
 def _problems(
-    error: ValidationError, model: type[BaseModel], data: object, document: Document, at: DataPath
+    error: ValidationError, model: type[BaseModel], data: object, document: Places, at: DataPath
 ) -> Iterator[Problem]:
     wanted: dict[DataPath, list[str]] = {}
     seen: set[tuple[DataPath, str]] = set()
@@ -95,10 +106,9 @@ def _sentence(detail: ErrorDetails) -> str:
         return f"{plain_kind(value)} is not one of {', '.join(names)}{hint}"
     if kind == "value_error":
         return str(context["error"])
-    bound = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than", "less_than_equal": "at most"}
-    if kind in bound:
+    if kind in _BOUNDS:
         limit = next(value for key, value in context.items() if key in {"gt", "ge", "lt", "le"})
-        return f"{plain_kind(value)} is out of range: {bound[kind]} {limit} is allowed"
+        return f"{plain_kind(value)} is out of range: {_BOUNDS[kind]} {limit} is allowed"
     if kind in {"too_short", "too_long"}:
         least = kind == "too_short"
         limit = context["min_length" if least else "max_length"]
@@ -112,13 +122,10 @@ def _data_path(data: object, location: Iterable[str | int]) -> DataPath:
     path: list[str | int] = []
     value = data
     for step in location:
-        if isinstance(value, dict) and isinstance(step, str) and step in value:
-            value = value[step]
-        elif isinstance(value, list | tuple) and isinstance(step, int) and 0 <= step < len(value):
-            value = value[step]
-        else:
-            continue
-        path.append(step)
+        in_mapping = isinstance(value, dict) and isinstance(step, str) and step in value
+        if in_mapping or (isinstance(value, list | tuple) and isinstance(step, int) and 0 <= step < len(value)):
+            value = value[step]  # type: ignore[index]
+            path.append(step)
     return tuple(path)
 
 

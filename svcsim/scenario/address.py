@@ -1,0 +1,124 @@
+"""Where a workload sends: a URL such as `http://web.default.svc:80`, `udp://dns:53` or `nodePort://web.default:80`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from svcsim.spelling import nearest
+from svcsim.validation import plain_kind
+
+Scheme = Literal["http", "https", "tcp", "udp", "nodePort", "nodePort+udp"]
+_SCHEMES: dict[str, Scheme] = {
+    "http": "http", "https": "https", "tcp": "tcp", "udp": "udp", "nodeport": "nodePort", "nodeport+udp": "nodePort+udp",
+}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "nodePort": 80}
+_URL = re.compile(
+    r"([A-Za-z+]+)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([-A-Za-z0-9._]{0,251}[A-Za-z0-9_.])?)(?::([A-Za-z0-9-]+))?"
+    r"(/[^\s?#]*)?(?:\?node=([a-z0-9][-a-z0-9.]*))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """The parsed URL. `port` is a number, or the name of a Service's port; `node` is asked of a node port only."""
+
+    scheme: Scheme
+    host: str
+    port: int | str
+    path: str = ""
+    node: str | None = None
+
+    @property
+    def protocol(self) -> Literal["TCP", "UDP"]:
+        """The transport."""
+        return "UDP" if self.scheme in {"udp", "nodePort+udp"} else "TCP"
+
+    @property
+    def is_node_port(self) -> bool:
+        """Whether the Service is reached at a node's address and its node port; `port` is then the Service's own."""
+        return self.scheme.startswith("nodePort")
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is an IP address rather than a name."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
+    def service(self, namespace: str = "default", domain: str = "cluster.local") -> tuple[str, str] | None:
+        """(namespace, name) of the Service that the host can only mean, seen from a pod of `namespace`; None for another host.
+
+        `web` is of the client's own namespace, `web.shop`, `web.shop.svc` and `web.shop.svc.cluster.local` of shop; a name
+        before them is a pod's.
+
+        >>> Destination("http", "web-0.web.shop.svc", 80).service()
+        ('shop', 'web')
+        """
+        if self.is_address:
+            return None
+        labels = self.host.lower().rstrip(".").split(".")
+        zone = domain.split(".")
+        if labels[-len(zone) - 1 :] == ["svc", *zone]:
+            labels = labels[: -len(zone)]
+        if labels[-1] == "svc" and len(labels) in {3, 4}:
+            return labels[-2], labels[-3]
+        if len(labels) == 1:
+            return namespace, labels[0]
+        if len(labels) == 2:
+            return labels[1], labels[0]
+        return None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}" + (f"?node={self.node}" if self.node else "")
+
+
+def parse_destination(value: Any) -> Destination:
+    """The destination that a URL names; ValueError says what would be right.
+
+    >>> str(parse_destination("http://web"))
+    'http://web:80'
+    """
+    if isinstance(value, Destination):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"a URL is expected, as 'http://web.default.svc:80', not {plain_kind(value)}")
+    match = _URL.fullmatch(value.strip())
+    if match is None:
+        hint = " (write 'http://web.default.svc:80')" if "://" not in value else " (write scheme://host:port)"
+        raise ValueError(f"not a URL: {plain_kind(value)}{hint}")
+    written, host, _, port_text, path, node = match.groups()
+    scheme = _SCHEMES.get(written.lower())
+    if scheme is None:
+        raise ValueError(f"unknown scheme {written!r}{nearest(written, _SCHEMES.values())}")
+    port: int | str
+    if port_text is None:
+        if scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"a port is missing: {scheme}://{host}:PORT")
+        port = _DEFAULT_PORTS[scheme]
+    elif port_text.isdigit():
+        port = int(port_text[:7])
+        if not 1 <= port <= 65535:
+            raise ValueError(f"a port lies between 1 and 65535 (got {port_text[:20]})")
+    else:
+        port = port_text
+    if node is not None and not scheme.startswith("nodePort"):
+        raise ValueError("'?node=' chooses the node of a nodePort:// destination")
+    return Destination(scheme, host.strip("[]"), port, path or "", node)
+
+
+DestinationUrl = Annotated[
+    Destination, BeforeValidator(parse_destination), PlainSerializer(str),
+    WithJsonSchema({
+        "type": "string", "pattern": "^(https?|tcp|udp|nodePort(\\+udp)?)://.+$",
+        "examples": ["http://web.default.svc:80", "udp://dns.kube-system:53", "nodePort://web.default:80"],
+    }),
+]
+"""A URL in the scenario file."""

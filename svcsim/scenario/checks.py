@@ -1,0 +1,318 @@
+"""References within a scenario: what a workload, fault or expectation names must exist, and fit.
+
+What is surely wrong is a mistake with its place; what is only odd becomes a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from svcsim.errors import Problem
+from svcsim.kube.api.service import Service, ServicePort
+from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
+from svcsim.kube.kinds import KubeObject
+from svcsim.scenario.address import Destination
+from svcsim.scenario.faults import Apply, Fault, Scale
+from svcsim.scenario.model import Scenario
+from svcsim.scenario.places import Places
+from svcsim.scenario.target import POD_OWNERS, Target
+from svcsim.scenario.workload import From
+from svcsim.spelling import nearest
+from svcsim.units import duration_text
+from svcsim.yamlsource import DataPath
+
+BUILT_IN = ("kube-system/kube-dns", "default/kubernetes")
+"""Services that every cluster has."""
+Owner = Deployment | ReplicaSet | StatefulSet | ReplicationController | DaemonSet
+
+
+def check(scenario: Scenario, places: Places, notes: list[str]) -> list[Problem]:
+    """Every mistake that only the scenario as a whole shows; oddities are added to the notes."""
+    return list(_Checks(scenario, places, notes).all())
+
+
+@dataclass(slots=True)
+class _Checks:
+    scenario: Scenario
+    places: Places
+    notes: list[str]
+
+    def all(self) -> Iterator[Problem]:
+        """All mistakes."""
+        mistake = self.scenario.kubernetes.version_mistake()
+        if mistake is not None:
+            asked = self.scenario.kubernetes.proxy.mode is not None
+            yield self.places.problem(("kubernetes", "proxy", "mode") if asked else ("kubernetes", "version"), mistake)
+        try:
+            node_names: tuple[str, ...] | None = self.scenario.node_names
+        except ValueError as error:
+            yield self.places.problem(("cluster", "nodes"), str(error))
+            node_names = None
+        yield from self._unique_names()
+        yield from self._workloads(node_names)
+        yield from self._faults(node_names)
+        yield from self._links(node_names)
+        yield from self._expectations()
+        self._servers()
+
+    # ---- what there is -----------------------------------------------------------------------------------------------
+
+    def _of_kind(self, kind: str) -> dict[str, KubeObject]:
+        return {obj.metadata.key: obj for obj in self.scenario.objects if obj.kind.lower() == kind}
+
+    def _applied(self) -> set[tuple[str, str]]:
+        """(kind, namespace/name) of what faults create later."""
+        found = set()
+        for fault in self.scenario.faults:
+            for item in fault.objects if isinstance(fault, Apply) else ():
+                metadata = item.get("metadata")
+                if isinstance(metadata, dict):
+                    key = f"{metadata.get('namespace', 'default')}/{metadata.get('name')}"
+                    found.add((str(item.get("kind", "")).lower(), key))
+        return found
+
+    @property
+    def _outside(self) -> list[str]:
+        return [host.name for host in self.scenario.cluster.outside]
+
+    def _owners(self) -> list[Owner]:
+        return [obj for obj in self.scenario.objects if isinstance(obj, Owner)]
+
+    def _pod_labels(self) -> Iterator[tuple[str, dict[str, str]]]:
+        for obj in self.scenario.objects:
+            if isinstance(obj, Owner):
+                yield obj.metadata.namespace, obj.spec.template.metadata.labels
+            elif obj.kind == "Pod":
+                yield obj.metadata.namespace, obj.metadata.labels
+
+    def _selects_pods(self, namespace: str, labels: Iterable[tuple[str, str]]) -> bool:
+        wanted = list(labels)
+        return any(
+            of == namespace and all(found.get(key) == value for key, value in wanted) for of, found in self._pod_labels()
+        )
+
+    # ---- names -------------------------------------------------------------------------------------------------------
+
+    def _unique_names(self) -> Iterator[Problem]:
+        scenario = self.scenario
+        named: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+            ("workloads", tuple(workload.name for workload in scenario.workloads)),
+            ("faults", tuple(fault.name for fault in scenario.faults)),
+        )
+        for part, names in named:
+            for i, name in enumerate(names):
+                if name is not None and name in names[:i]:
+                    message = f"two {part} are called {name!r}"
+                    yield self.places.problem((part, i, "name"), message)
+        outside = self._outside
+        for i, name in enumerate(outside):
+            if name in outside[:i]:
+                yield self.places.problem(("cluster", "outside", i, "name"), f"two hosts outside are called {name!r}")
+
+    # ---- workloads ---------------------------------------------------------------------------------------------------
+
+    def _workloads(self, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
+        duration_ns = self.scenario.run.duration_ns
+        for i, workload in enumerate(self.scenario.workloads):
+            path: DataPath = ("workloads", i)
+            namespace = workload.from_.namespace if workload.from_ else "default"
+            if workload.from_ is not None:
+                yield from self._sender(workload.from_, (*path, "from"), node_names)
+            if workload.to is not None:
+                yield from self._destination(workload.to, namespace, (*path, "to"), node_names)
+            if workload.start_ns >= duration_ns:
+                yield self.places.problem((*path, "start"), f"the run ends before, after {duration_text(duration_ns)}")
+            if workload.connect_timeout_ns is not None and workload.connect_timeout_ns > workload.timeout_ns:
+                self.notes.append(f"workload {workload.name}: connectTimeout is longer than timeout and never takes effect")
+
+    def _sender(self, source: From, path: DataPath, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
+        if source.outside is not None:
+            if source.outside != "*" and source.outside not in self._outside:
+                yield self.places.problem(path, _unknown("host outside", source.outside, self._outside, "cluster.outside"))
+            elif not self._outside:
+                yield self.places.problem(path, "there is no host outside (name one under cluster.outside)")
+        elif source.node is not None:
+            if source.node != "*" and node_names is not None and source.node not in node_names:
+                yield self.places.problem(path, _unknown("node", source.node, node_names))
+        elif source.labels is not None:
+            if not self._selects_pods(source.namespace, source.labels.items()):
+                yield self.places.problem(path, f"no pod of namespace {source.namespace} has these labels")
+        else:
+            for kind in (*POD_OWNERS[:3], "pod"):
+                name = getattr(source, kind)
+                if name is not None:
+                    yield from self._exists(Target(kind, name, source.namespace), path)
+
+    def _destination(
+        self, to: Destination, namespace: str, path: DataPath, node_names: tuple[str, ...] | None
+    ) -> Iterator[Problem]:
+        if to.node is not None and node_names is not None and to.node not in node_names:
+            yield self.places.problem(path, _unknown("node", to.node, node_names))
+        if to.is_address or to.host in self._outside:
+            return
+        key = to.service(namespace, self.scenario.kubernetes.dns.domain)
+        if key is None:
+            message = f"{to.host!r} is neither a Service's name (write 'web.default.svc') nor a host under cluster.outside"
+            yield self.places.problem(path, message)
+            return
+        services = self._of_kind("service")
+        wanted = f"{key[0]}/{key[1]}"
+        service = services.get(wanted)
+        if isinstance(service, Service):
+            yield from self._port(to, service, path)
+            return
+        if wanted in BUILT_IN or ("service", wanted) in self._applied():
+            return
+        if any(generator.has(*key) for generator in self.scenario.services):
+            return
+        elsewhere = [found for found in services if found.partition("/")[2] == key[1]]
+        if elsewhere:
+            message = f"there is no Service {key[1]!r} in namespace {key[0]!r}, but one in {elsewhere[0].partition('/')[0]!r}"
+        else:
+            names = [name.partition("/")[2] if name.startswith(f"{key[0]}/") else name for name in services]
+            message = f"there is no Service {key[1]!r} in namespace {key[0]!r}{nearest(key[1], names)}"
+        yield self.places.problem(path, message)
+
+    def _port(self, to: Destination, service: Service, path: DataPath) -> Iterator[Problem]:
+        ports = [port for port in service.spec.ports if to.port in (port.port, port.name)]
+        name = service.metadata.name
+        if not ports:
+            if service.spec.type == "ExternalName" or (service.spec.is_headless and isinstance(to.port, int)):
+                return
+            listed = ", ".join(_port_text(port) for port in service.spec.ports) or "none"
+            yield self.places.problem(path, f"Service {name} has no port {to.port} (it has {listed})")
+        elif to.protocol not in {port.protocol for port in ports}:
+            message = f"port {to.port} of Service {name} is {ports[0].protocol}, and {to.scheme}:// is {to.protocol}"
+            yield self.places.problem(path, message)
+        if to.is_node_port and service.spec.type not in {"NodePort", "LoadBalancer"}:
+            yield self.places.problem(path, f"Service {name} is of type {service.spec.type} and has no node port")
+
+    # ---- faults ------------------------------------------------------------------------------------------------------
+
+    def _faults(self, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
+        duration_ns = self.scenario.run.duration_ns
+        for i, fault in enumerate(self.scenario.faults):
+            if fault.at_ns >= duration_ns:
+                self.notes.append(
+                    f"faults[{i}] ({fault.text}) comes at {duration_text(fault.at_ns)}, when the run of "
+                    f"{duration_text(duration_ns)} is over"
+                )
+            path: DataPath = ("faults", i, fault.aim or fault.verb)
+            targets = list(fault.targets)
+            further = getattr(fault, "to", None)
+            for target in (*targets, *(further if isinstance(further, tuple) else ())):
+                at = path if target in targets else ("faults", i, "to")
+                yield from self._target(target, at, node_names, fault)
+
+    def _target(
+        self, target: Target, path: DataPath, node_names: tuple[str, ...] | None, fault: Fault | None = None
+    ) -> Iterator[Problem]:
+        if target.labels:
+            if target.kind == "pod" and not self._selects_pods(target.namespace, target.labels):
+                yield self.places.problem(path, f"no pod of namespace {target.namespace} has these labels")
+            return
+        if target.name == "*":
+            return
+        if target.kind == "node":
+            if node_names is not None and target.name not in node_names:
+                yield self.places.problem(path, _unknown("node", target.name, node_names))
+        elif target.kind == "zone":
+            zones = self._zones()
+            if target.name not in zones:
+                yield self.places.problem(path, _unknown("zone", target.name, zones))
+        elif target.kind == "outside":
+            if target.name not in self._outside:
+                yield self.places.problem(path, _unknown("host outside", target.name, self._outside, "cluster.outside"))
+        else:
+            yield from self._exists(target, path, fault)
+
+    def _zones(self) -> list[str]:
+        zones = {node.zone: None for node in self.scenario.nodes if node.zone}
+        zones |= {obj.zone: None for obj in self.scenario.objects if obj.kind == "Node" and obj.zone}
+        return list(zones)
+
+    def _exists(self, target: Target, path: DataPath, fault: Fault | None = None) -> Iterator[Problem]:
+        """Whether an object exists, and the index of its pod."""
+        objects = self._of_kind(target.kind)
+        owner = objects.get(target.key)
+        if owner is None:
+            if (target.kind, target.key) in self._applied() or self._made_later(target):
+                return
+            names = [key.removeprefix("default/") for key in objects]
+            wanted = target.name if target.namespace == "default" else target.key
+            yield self.places.problem(path, _unknown(target.kind, wanted, names))
+        elif isinstance(owner, Deployment | StatefulSet | ReplicaSet | ReplicationController) and target.index is not None:
+            scaled = any(isinstance(other, Scale) and other.scale.name == target.name for other in self.scenario.faults)
+            if target.index >= owner.replicas and not scaled:
+                message = f"{target.kind}/{target.name} has {owner.replicas} pods, [0] to [{owner.replicas - 1}]"
+                yield self.places.problem(path, message if owner.replicas else f"{target.kind}/{target.name} has no pods")
+
+    def _made_later(self, target: Target) -> bool:
+        """Whether a controller makes the object, so that it can't be known yet: a pod, a ReplicaSet, a slice."""
+        if target.kind == "pod":
+            return any(
+                target.namespace == owner.metadata.namespace and target.name.startswith(f"{owner.metadata.name}-")
+                for owner in self._owners()
+            )
+        return target.kind in {"endpoints", "endpointslice", "replicaset"}
+
+    # ---- the rest ----------------------------------------------------------------------------------------------------
+
+    def _links(self, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
+        for i, link in enumerate(self.scenario.cluster.network.links):
+            for j, end in enumerate(link.between):
+                kind, slash, name = end.partition("/")
+                path: DataPath = ("cluster", "network", "links", i, "between", j)
+                if not slash or kind not in {"node", "zone", "outside"}:
+                    message = f"an end of a link is written 'node/NAME', 'zone/NAME' or 'outside/NAME', not {end[:60]!r}"
+                    yield self.places.problem(path, message)
+                else:
+                    yield from self._target(Target(kind, name), path, node_names)
+
+    def _expectations(self) -> Iterator[Problem]:
+        scenario = self.scenario
+        workloads = [workload.name for workload in scenario.workloads]
+        for i, expect in enumerate(scenario.expect):
+            path: DataPath = ("expect", i)
+            if expect.workload is not None and expect.workload not in workloads:
+                yield self.places.problem((*path, "workload"), _unknown("workload", expect.workload, workloads))
+            references = [expect.fault] if expect.fault is not None else []
+            if expect.during is not None:
+                ends = (expect.during.start, expect.during.end)
+                references += [end.fault for end in ends if end is not None and end.fault is not None]
+            unknown = [reference for reference in references if scenario.fault_index(reference) is None]
+            for reference in unknown:
+                yield self.places.problem(path, self._no_fault(reference))
+            if expect.during is not None and not unknown:
+                start_ns, end_ns = scenario.window_ns(expect.during)
+                start_ns = start_ns or 0
+                if start_ns >= scenario.run.duration_ns or (end_ns is not None and end_ns <= start_ns):
+                    length = duration_text(scenario.run.duration_ns)
+                    message = f"nothing is sent in the window {expect.during} of a run of {length}"
+                    yield self.places.problem((*path, "during"), message)
+
+    def _no_fault(self, reference: int | str) -> str:
+        faults = self.scenario.faults
+        if isinstance(reference, int):
+            last = f", [0] to [{len(faults) - 1}]" if faults else ""
+            return f"there is no fault [{reference}] (there are {len(faults)}{last})"
+        return _unknown("fault", reference, [fault.name for fault in faults if fault.name])
+
+    def _servers(self) -> None:
+        pods = list(self._pod_labels())
+        for i, servers in enumerate(self.scenario.servers):
+            if pods and not any(servers.matches(namespace, labels) for namespace, labels in pods):
+                self.notes.append(f"servers[{i}]: no pod has the labels {servers.match}")
+        for obj in self.scenario.objects:
+            if isinstance(obj, Service) and obj.spec.selector and obj.spec.type != "ExternalName":
+                if not self._selects_pods(obj.metadata.namespace, obj.spec.selector.items()):
+                    self.notes.append(f"Service {obj.metadata.key} selects no pod of the manifests")
+
+
+def _unknown(what: str, name: str, valid: Iterable[str], where: str = "") -> str:
+    return f"there is no {what} {name!r}{nearest(name, valid)}" + (f" under {where}" if where else "")
+
+
+def _port_text(port: ServicePort) -> str:
+    return f"{port.port}/{port.protocol}" + (f" {port.name!r}" if port.name else "")

@@ -1,0 +1,202 @@
+"""The machines of a scenario: nodes, the network between them, and hosts outside the cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from svcsim.scenario.quantities import (
+    Bandwidth,
+    Cidr,
+    Count,
+    Duration,
+    IpAddress,
+    Labels,
+    Name,
+    Part,
+    Port,
+    PositiveCount,
+    PositiveDuration,
+    Share,
+    Size,
+)
+from svcsim.scenario.servers import Serving
+from svcsim.units import S
+
+MAX_NODES = 5_000
+DEFAULT_NODE_PREFIX = "worker"
+MAX_PODS = 110
+"""Pods that fit on a node (kubelet's --max-pods)."""
+
+
+class NodePool(Part):
+    """One node, or with `count` several alike."""
+
+    name: Name | None = None
+    """Name of the node, or with `count` the beginning of the names; default `worker`."""
+    count: Annotated[int, Field(ge=1, le=MAX_NODES)] | None = None
+    cores: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPUs that process packets; default 4."""
+    zone: str | None = None
+    zones: tuple[str, ...] = ()
+    """Zones over which the nodes of `count` are spread in turn."""
+    labels: Labels = Field(default_factory=dict)
+    max_pods: PositiveCount | None = None
+    """Default 110."""
+    address: IpAddress | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.zone is not None and self.zones:
+            raise ValueError("give either 'zone' or 'zones'")
+        if self.address is not None and self.count is not None:
+            raise ValueError("an address belongs to one node, not to a count of them")
+        return self
+
+
+class Nodes(NodePool):
+    """All nodes: so many alike, or a `list` of nodes and pools, for which what stands beside it is the default."""
+
+    list: tuple[NodePool, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return {"list": value}
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"count": value}
+        return value
+
+
+class Node(Part):
+    """One node, as the scenario means it."""
+
+    name: Name
+    cores: PositiveCount = 4
+    zone: str | None = None
+    labels: Labels = Field(default_factory=dict)
+    max_pods: PositiveCount = MAX_PODS
+    address: IpAddress | None = None
+
+
+def expand(nodes: Nodes) -> tuple[Node, ...]:
+    """Every node by name, in order; ValueError if two have the same name or there are too many."""
+    pools = nodes.list or (nodes,)
+    found: list[Node] = []
+    unnamed = 0
+    for pool in pools:
+        zones = pool.zones or ((pool.zone,) if pool.zone else ()) or nodes.zones or ((nodes.zone,) if nodes.zone else ())
+        count = pool.count or 1
+        if len(found) + count > MAX_NODES:
+            raise ValueError(f"more than {MAX_NODES} nodes")
+        for i in range(count):
+            if pool.name is None:
+                unnamed += 1
+                name = f"{nodes.name or DEFAULT_NODE_PREFIX}-{unnamed}"
+            else:
+                name = pool.name if pool.count is None else f"{pool.name}-{i + 1}"
+            found.append(
+                Node(
+                    name=name,
+                    cores=pool.cores or nodes.cores or 4,
+                    zone=zones[(i if pool.count is not None else len(found)) % len(zones)] if zones else None,
+                    labels={**nodes.labels, **pool.labels},
+                    max_pods=pool.max_pods or nodes.max_pods or MAX_PODS,
+                    address=pool.address,
+                )
+            )
+    names = [node.name for node in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two nodes are called {twice!r}")
+    return tuple(found)
+
+
+class Rtt(Part):
+    """Round-trip times of the network itself, without the work of the nodes."""
+
+    same_node_ns: Duration = 0
+    same_zone_ns: Duration = 200_000
+    cross_zone_ns: Duration = 1_000_000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"sameZone": value, "crossZone": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+class Link(Part):
+    """What differs between two ends: nodes (`node/worker-1`), zones (`zone/a`) or hosts outside (`outside/db`)."""
+
+    between: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
+    rtt_ns: Duration | None = None
+    jitter_ns: Duration | None = None
+    bandwidth_bit_per_s: Bandwidth | None = None
+    queue_bytes: Size | None = None
+    loss: Share | None = None
+
+
+class Network(Part):
+    """How packets travel between nodes."""
+
+    cni: Literal["bridge", "routed"] = "bridge"
+    """Whether a node's pods hang on a bridge (a gone pod is silent until the neighbour entry fails) or are routed to."""
+    segment: Literal["l2", "l3"] = "l3"
+    """Whether nodes share a segment (a dead node is EHOSTUNREACH after 3 s) or are routed to (silence)."""
+    pod_cidr: Cidr = "10.244.0.0/16"
+    node_cidr: Cidr = "192.168.0.0/16"
+    rtt: Rtt = Rtt()
+    jitter_ns: Duration = 0
+    """Spread of each packet's delay, evenly from zero to this."""
+    bandwidth_bit_per_s: Bandwidth | None = None
+    """Of each node's link; default: no limit."""
+    queue_bytes: Size = 2**20
+    """Room of each link's queue; what does not fit is dropped."""
+    loss: Share = 0.0
+    links: tuple[Link, ...] = ()
+
+
+class Conntrack(Part):
+    """Connection tracking of every node; time-outs not given are kube-proxy's and the kernel's."""
+
+    max: PositiveCount | None = None
+    """Entries of a node; default as kube-proxy sets it: `maxPerCore` x cores, at least `min`."""
+    max_per_core: Count = 32_768
+    min: Count = 131_072
+    tcp_established_ns: PositiveDuration = 86_400 * S
+    tcp_close_wait_ns: PositiveDuration = 3_600 * S
+    udp_ns: PositiveDuration = 30 * S
+    udp_stream_ns: PositiveDuration = 120 * S
+
+    def limit(self, cores: int) -> int:
+        """Entries that fit on a node with so many cores."""
+        return self.max if self.max is not None else max(self.min, self.max_per_core * cores)
+
+
+class OutsideServer(Serving):
+    """A port on which a host outside answers."""
+
+    port: Port
+    protocol: Literal["TCP", "UDP"] = "TCP"
+
+
+class OutsideHost(Part):
+    """A host outside the cluster: a client of node ports, or a server that a Service without selector points at."""
+
+    name: Name
+    address: IpAddress
+    rtt_ns: Duration = 2_000_000
+    """To every node."""
+    servers: tuple[OutsideServer, ...] = ()
+
+
+class Cluster(Part):
+    """Nodes and network."""
+
+    nodes: Nodes | None = None
+    """Default: the Nodes among the manifests; without any, three nodes of four cores."""
+    network: Network = Network()
+    conntrack: Conntrack = Conntrack()
+    outside: tuple[OutsideHost, ...] = ()

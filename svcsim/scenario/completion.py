@@ -1,0 +1,103 @@
+"""The defaults of a scenario that depend on its other parts: names, destinations, clients, windows.
+
+After this every workload has a name, a destination and somebody who sends, so that what runs is what is written down.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from svcsim.errors import Problem
+from svcsim.kube.api.service import Service
+from svcsim.kube.api.workloads import Deployment
+from svcsim.kube.manifests import Manifests
+from svcsim.scenario.address import Destination
+from svcsim.scenario.model import Origin, Scenario
+from svcsim.scenario.places import Places
+from svcsim.scenario.workload import From, Workload
+
+MAX_DEFAULT_CLIENTS = 3
+
+
+def complete(
+    scenario: Scenario, manifests: Manifests, name: str, places: Places, problems: list[Problem]
+) -> tuple[Scenario, Manifests, tuple[dict[str, Any], ...]]:
+    """The scenario with its dependent defaults, its objects, and those among them that were added: Deployments of clients."""
+    objects = Manifests(
+        list(manifests.objects), list(manifests.places), manifests.left_out, manifests.unknown, list(manifests.remarks)
+    )
+    scenario._origin = Origin(manifests=objects)
+    given = scenario.workloads
+    if not given and "workloads" not in scenario.model_fields_set:
+        given = (Workload(),)
+    workloads = []
+    added = []
+    for i, workload in enumerate(given):
+        update: dict[str, Any] = {}
+        if not workload.name:
+            update["name"] = "load" if i == 0 else f"load-{i + 1}"
+        if workload.to is None:
+            destination = _only_service(scenario, objects)
+            if isinstance(destination, str):
+                problems.append(places.problem(("workloads", i), destination))
+            else:
+                update["to"] = destination
+        source = workload.from_ or From(clients=max(1, min(MAX_DEFAULT_CLIENTS, _node_count(scenario))))
+        if source.clients is not None:
+            clients = f"{workload.name or update['name']}-client"
+            added.append(_clients(clients, source.namespace, source.clients))
+            _add(objects, added[-1])
+            source = From(deployment=clients, namespace=source.namespace)
+        if source is not workload.from_:
+            update["from_"] = source
+        workloads.append(workload.model_copy(update=update) if update else workload)
+    metadata = scenario.metadata if scenario.metadata.name else scenario.metadata.model_copy(update={"name": _plain(name)})
+    completed = scenario.model_copy(update={"workloads": tuple(workloads), "metadata": metadata})
+    return completed, objects, tuple(added)
+
+
+def _node_count(scenario: Scenario) -> int:
+    try:
+        return len(scenario.node_names)
+    except ValueError:
+        return 1  # the mistake is reported with the nodes
+
+
+def _plain(name: str) -> str:
+    """A file's name as the name of a scenario."""
+    kept = "".join(char if char.isascii() and (char.isalnum() or char in "-._") else "-" for char in name).strip("-._")
+    return kept[:120] or "scenario"
+
+
+def _only_service(scenario: Scenario, objects: Manifests) -> Destination | str:
+    """The first port of the only Service that pods stand behind, or what is missing."""
+    services = [obj for obj in objects.objects if isinstance(obj, Service) and obj.spec.ports and obj.spec.type != "ExternalName"]
+    chosen = [service for service in services if service.spec.selector] or services
+    if len(chosen) != 1:
+        names = ", ".join(service.metadata.name for service in chosen[:5]) + (", …" if len(chosen) > 5 else "")
+        found = f"there are {len(chosen)} Services: {names}" if chosen else "the manifests hold no Service"
+        return f"'to' is missing, and {found} (write 'to: http://web.default.svc:80')"
+    service = chosen[0]
+    port = service.spec.ports[0]
+    scheme: Any = {"UDP": "udp"}.get(port.protocol, "http" if port.port in {80, 8080, 8000} or "http" in port.name else "tcp")
+    return Destination(scheme, f"{service.metadata.name}.{service.metadata.namespace}.svc", port.port)
+
+
+def _clients(name: str, namespace: str, count: int) -> dict[str, Any]:
+    """The manifest of a Deployment of client pods."""
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "replicas": count,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "client"}]}},
+        },
+    }
+
+
+def _add(objects: Manifests, manifest: dict[str, Any]) -> None:
+    objects.objects.append(Deployment.model_validate(manifest))
+    objects.places.append(("", 0))

@@ -1,0 +1,158 @@
+"""The comparison of a scenario, expanded: every combination of the values under `compare`, each a scenario of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from svcsim.errors import InputError, Problem
+from svcsim.kube.manifests import Manifests, read_object
+from svcsim.scenario.loader import assemble
+from svcsim.scenario.model import Scenario
+from svcsim.scenario.paths import set_value, split
+from svcsim.scenario.places import Overlay, Places
+from svcsim.spelling import nearest
+from svcsim.yamlsource import DataPath, Document
+
+MAX_VARIANTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One combination: its label, such as `ipvs/lc`, and the single scenario that it stands for."""
+
+    label: str
+    scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """One value of one path of the comparison."""
+
+    path: str
+    value: Any
+    label: str | None
+    source: DataPath
+
+
+def variants(scenario: Scenario) -> tuple[Variant, ...]:
+    """Every combination of the comparison, in order; the scenario itself, labelled by its mode, if nothing is compared.
+
+    InputError if a combination is invalid (a loaded scenario's combinations have been checked).
+    """
+    if not scenario.compare:
+        return (Variant(scenario.kubernetes.label, scenario),)
+    document = Document(scenario.origin.file, scenario.origin.data, (1, 1), {})
+    found, problems = _expanded(scenario, Places(document))
+    if problems:
+        raise InputError(problems)
+    return tuple(found)
+
+
+def check_comparison(scenario: Scenario, places: Places) -> list[Problem]:
+    """Every mistake in the comparison, and in what is expected of variants by name."""
+    if scenario.compare:
+        found, problems = _expanded(scenario, places)
+    else:
+        found, problems = list(variants(scenario)), []
+    if problems:
+        return problems
+    labels = [variant.label for variant in found]
+    modes = {*labels, *(label.partition("/")[0] for label in labels)}
+    for i, expect in enumerate(scenario.expect):
+        mode = expect.mode
+        if mode is not None and mode not in modes and not any(label.startswith(f"{mode}/") for label in labels):
+            problems.append(places.problem(("expect", i, "mode"), f"there is no variant {mode!r}{nearest(mode, labels)}"))
+    return problems
+
+
+def _expanded(scenario: Scenario, places: Places) -> tuple[list[Variant], list[Problem]]:
+    axes = [list(_choices(path, values)) for path, values in scenario.compare.items()]
+    count = 1
+    for axis in axes:
+        count *= len(axis)
+    if count > MAX_VARIANTS:
+        return [], [places.problem(("compare",), f"{count} combinations are more than the limit of {MAX_VARIANTS}", at_key=True)]
+    problems: list[Problem] = []
+    found: list[Variant] = []
+    base = {key: value for key, value in scenario.origin.data.items() if key not in {"compare", "expect"}}
+    expect = scenario.origin.data.get("expect")
+    for choices in itertools.product(*axes):
+        data = dict(base)
+        at = places
+        for choice in choices:
+            try:
+                path = set_value(data, choice.path, choice.value)
+            except ValueError as error:
+                problems.append(places.problem(choice.source, str(error)))
+                continue
+            at = at.laid_over(Overlay(path, choice.source))
+        if expect is not None:
+            data["expect"] = expect
+        one, mistakes = _assembled(scenario, data, at, choices)
+        problems += mistakes
+        if one is not None:
+            found.append(Variant(_label(choices, one), one))
+    problems = list(dict.fromkeys(problems))
+    labels = [variant.label for variant in found]
+    if not problems and len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        problems = [places.problem(("compare",), f"two combinations are called {twice!r}; give labels, as {{name: value, …}}")]
+    return found, problems
+
+
+def _assembled(
+    scenario: Scenario, data: dict[str, Any], places: Places, choices: tuple[_Choice, ...]
+) -> tuple[Scenario | None, list[Problem]]:
+    origin = scenario.origin
+    manifests = origin.own
+    problems: list[Problem] = []
+    if any(split(choice.path)[0][0] == "manifests" for choice in choices):
+        manifests = Manifests()
+        document = Document(origin.file, data, (1, 1), {})
+        for i, item in enumerate(data["manifests"]):
+            for problem in read_object(manifests, item, document, ("manifests", i)):
+                source = next(choice.source for choice in choices if split(choice.path)[0][0] == "manifests")
+                problems.append(places.problem(source, f"{problem.path}: {problem.message}"))
+        manifests.settle()
+    one, mistakes = assemble(data, manifests, places, origin.file, scenario.name)
+    return one, problems + mistakes
+
+
+def _choices(path: str, values: Any) -> Iterator[_Choice]:
+    if isinstance(values, dict):
+        for label, value in values.items():
+            yield _Choice(path, value, str(label), ("compare", path, label))
+    else:
+        for i, value in enumerate(values):
+            yield _Choice(path, value, None, ("compare", path, i))
+
+
+def _label(choices: tuple[_Choice, ...], scenario: Scenario) -> str:
+    """The mode, if it is compared, and what else differs: `ipvs/lc`, `iptables/workers=4`."""
+    parts: list[str] = []
+    for choice in choices:
+        if choice.label is not None:
+            parts.append(choice.label)
+        elif _names_the_mode(choice.path):
+            if scenario.kubernetes.label not in parts:
+                parts.append(scenario.kubernetes.label)
+        else:
+            parts.append(f"{split(choice.path)[-1][0]}={_short(choice.value)}")
+    return "/".join(parts)
+
+
+def _names_the_mode(path: str) -> bool:
+    return path in {"kubernetes.proxy", "kubernetes.proxy.mode", "kubernetes.proxy.scheduler", "kubernetes.proxy.backend"}
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, dict):
+        return ",".join(f"{key}={_short(item)}" for key, item in value.items())[:40]
+    if isinstance(value, list):
+        return "+".join(_short(item) for item in value)[:40]
+    return str(value)[:40]

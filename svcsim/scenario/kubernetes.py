@@ -1,0 +1,148 @@
+"""Which Kubernetes the cluster runs and how its Service layer is configured."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from svcsim.scenario.quantities import Cidr, Count, Duration, Part, PositiveCount, PositiveDuration
+from svcsim.spelling import nearest
+from svcsim.validation import plain_kind
+from svcsim.yamlsource import WrittenFloat
+
+Mode = Literal["userspace", "iptables", "ipvs", "nftables"]
+Scheduler = Literal["rr", "lc", "dh", "sh", "sed", "nq"]
+Minor = tuple[int, int]
+
+MODES: tuple[Mode, ...] = ("userspace", "iptables", "ipvs", "nftables")
+SCHEDULERS: tuple[Scheduler, ...] = ("rr", "lc", "dh", "sh", "sed", "nq")
+DEFAULT_SCHEDULER: Scheduler = "rr"
+
+MODE_SINCE: dict[Mode, Minor] = {"userspace": (1, 0), "iptables": (1, 1), "ipvs": (1, 8), "nftables": (1, 29)}
+"""The first minor version with a mode (change logs of 1.1, 1.8.0-beta.0 and 1.29)."""
+MODE_UNTIL: dict[Mode, Minor] = {"userspace": (1, 26)}
+"""The first minor version without a mode."""
+IPTABLES_DEFAULT_SINCE: Minor = (1, 2)
+"""iptables is the default mode from here on, userspace before."""
+
+_VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,3})(\.\d{1,4})?([-+][0-9A-Za-z.+-]{1,40})?")
+
+
+class Proxy(Part):
+    """How kube-proxy runs on every node; a bare `ipvs/lc` names mode and scheduler, `iptables/nft` mode and backend."""
+
+    mode: Mode | None = None
+    """Default: the version's own, iptables unless `kubernetes.version` is older than 1.2."""
+    scheduler: Scheduler | None = None
+    """IPVS scheduler; default rr."""
+    backend: Literal["legacy", "nft"] | None = None
+    """Which kernel tables iptables writes; the default is the calibration profile's."""
+    min_sync_period_ns: Duration | None = None
+    """Least time between two syncs; default 1 s (ipvs: none)."""
+    sync_period_ns: PositiveDuration | None = None
+    """Longest time without a sync; default 30 s."""
+    masquerade_all: bool = False
+    """Masquerade all traffic to cluster IPs, not only what needs it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"mode": value}
+        if isinstance(value, dict) and isinstance(value.get("mode"), str) and "/" in value["mode"]:
+            mode, _, detail = value["mode"].partition("/")
+            field = {"ipvs": "scheduler", "iptables": "backend"}.get(mode)
+            if field is not None:
+                return {field: detail, **value, "mode": mode}
+        return value
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Self:
+        if self.scheduler is not None and self.mode not in {None, "ipvs"}:
+            raise ValueError(f"a scheduler is IPVS's (mode: ipvs); mode {self.mode} has none")
+        if self.backend is not None and self.mode not in {None, "iptables", "ipvs"}:
+            raise ValueError(f"the backend is that of iptables; mode {self.mode} does not use it")
+        return self
+
+
+class Dns(Part):
+    """Cluster DNS: pods behind the Service kube-dns."""
+
+    server: Literal["coredns", "kube-dns"] = "coredns"
+    replicas: PositiveCount = 2
+    domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=200)
+    ttl_ns: Duration | None = None
+    """Life of an answer; default 30 s, as kubeadm configures it."""
+
+
+class Kubernetes(Part):
+    """The control plane and its configuration."""
+
+    version: str | None = None
+    """Such as `1.31`: that version's default mode, and an error for what it did not have. Without it everything is available."""
+    proxy: Proxy = Proxy()
+    timings: dict[str, Duration | Count] = Field(default_factory=dict)
+    """Defaults of the control plane to change, by name."""
+    service_cidr: Cidr = "10.96.0.0/12"
+    dns: Dns = Dns()
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _version(cls, value: object) -> object:
+        if value is None:
+            return None
+        text = value.text if isinstance(value, WrittenFloat) else value
+        if not isinstance(text, str) or not (match := _VERSION.fullmatch(text)):
+            raise ValueError(f"a version of Kubernetes is expected, as '1.31' or 'v1.8.0-beta.0', not {plain_kind(value)}")
+        if match.group(1) != "1":
+            raise ValueError(f"there is no Kubernetes {text}")
+        return text.removeprefix("v")
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _known_mode(cls, value: object) -> object:
+        if isinstance(value, str) and value.partition("/")[0] not in MODES:
+            raise ValueError(f"{plain_kind(value)} is no proxy mode{nearest(value.partition('/')[0], MODES)}")
+        return value
+
+    @property
+    def minor(self) -> Minor | None:
+        """Major and minor version as numbers, None if any is meant."""
+        match = _VERSION.fullmatch(self.version or "")
+        return None if match is None else (int(match.group(1)), int(match.group(2)))
+
+    @property
+    def mode(self) -> Mode:
+        """The mode that kube-proxy is asked to run in: that of the scenario or the version's default."""
+        if self.proxy.mode is not None:
+            return self.proxy.mode
+        if self.proxy.scheduler is not None:
+            return "ipvs"
+        return "userspace" if self.minor is not None and self.minor < IPTABLES_DEFAULT_SINCE else "iptables"
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler of IPVS."""
+        return self.proxy.scheduler or DEFAULT_SCHEDULER
+
+    @property
+    def label(self) -> str:
+        """The mode for tables and figures: `iptables`, `ipvs/rr`, `iptables/nft`."""
+        if self.mode == "ipvs":
+            return f"ipvs/{self.scheduler}"
+        return f"iptables/{self.proxy.backend}" if self.mode == "iptables" and self.proxy.backend else self.mode
+
+    def version_mistake(self) -> str | None:
+        """What is wrong with this mode in this version, None if nothing is."""
+        minor, mode = self.minor, self.mode
+        if minor is None:
+            return None
+        if minor < MODE_SINCE[mode]:
+            since = ".".join(map(str, MODE_SINCE[mode]))
+            return f"mode {mode} exists from Kubernetes {since} on, not in {self.version}"
+        until = MODE_UNTIL.get(mode)
+        if until is not None and minor >= until:
+            return f"mode {mode} was removed in Kubernetes {'.'.join(map(str, until))}, so {self.version} does not have it"
+        return None

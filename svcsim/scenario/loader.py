@@ -1,0 +1,212 @@
+"""Reading a scenario file: text to data, files it names inlined, overrides applied, models validated, references checked.
+
+Mistakes are collected as far as they can be told apart and raised together as one `InputError`, each with file, line, column
+and path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from svcsim.errors import InputError, Problem, UsageError
+from svcsim.kube.manifests import Manifests, read_object
+from svcsim.scenario.checks import check
+from svcsim.scenario.completion import complete
+from svcsim.scenario.distribution import samples
+from svcsim.scenario.model import Origin, Scenario
+from svcsim.scenario.paths import set_value
+from svcsim.scenario.places import Overlay, Places
+from svcsim.validation import plain_kind, validated
+from svcsim.yamlsource import DataPath, Document, parse, read
+from svcsim.yamlsource import load as load_documents
+
+MAX_MANIFEST_FILES = 1_000
+
+
+def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
+    """The scenario of a file (`-`: standard input), with values changed by path, such as `{"run.seed": 2}`.
+
+    InputError with every mistake; UsageError if the file can't be read.
+    """
+    source = read(path)
+    base = Path.cwd() if str(path) == "-" else Path(path).parent
+    stem = "scenario" if str(path) == "-" else Path(path).name.removesuffix(".yaml").removesuffix(".yml").removesuffix(".json")
+    return loads(source.text, source.name, base=base, name=stem, overrides=overrides)
+
+
+def loads(
+    text: str, file: str = "<scenario>", *, base: Path | None = None, name: str = "scenario",
+    overrides: Mapping[str, Any] | None = None,
+) -> Scenario:
+    """The scenario of a text; files that it names are looked for in `base`."""
+    from svcsim.scenario.expansion import check_comparison
+
+    documents = parse(text, file)
+    scenario_at = _scenario_document(documents)
+    reading = _Reading(base or Path.cwd(), Places(documents[scenario_at]))
+    data = dict(documents[scenario_at].root)  # type: ignore[call-overload]
+    reading.override(data, overrides or {})
+    reading.inline_files(data)
+    reading.manifests_of(data, [document for i, document in enumerate(documents) if i != scenario_at])
+    scenario, problems = assemble(data, reading.manifests, reading.places, file, name)
+    if scenario is not None:
+        problems += check_comparison(scenario, reading.places)
+    found = list(dict.fromkeys(reading.problems + problems))
+    if found or scenario is None:
+        raise InputError(found)
+    return scenario
+
+
+def assemble(
+    data: dict[str, Any], manifests: Manifests, places: Places, file: str, name: str
+) -> tuple[Scenario | None, list[Problem]]:
+    """The complete scenario of data and the objects of its manifests, with the mistakes in it."""
+    scenario, problems = validated(Scenario, {**data, "manifests": ()}, places)
+    if scenario is None:
+        return None, problems
+    problems = []
+    scenario, objects, added = complete(scenario, manifests, name, places, problems)
+    lines = {
+        f"{part}[{i}]": places.line((part, i))
+        for part in ("workloads", "faults", "expect")
+        for i in range(len(data.get(part) or ()))
+    }
+    notes: list[str] = []
+    scenario._origin = Origin(file, data, objects, lines, added=added, own=manifests)
+    problems += check(scenario, places, notes)
+    scenario._origin = Origin(file, data, objects, lines, (*objects.notes(), *notes), added, manifests)
+    return scenario, problems
+
+
+def _scenario_document(documents: list[Document]) -> int:
+    """Which document is the scenario: the one that says so, or the only one."""
+    roots = [document.root for document in documents]
+    named = [i for i, root in enumerate(roots) if isinstance(root, dict) and root.get("kind") == "Scenario"]
+    if len(named) > 1:
+        raise InputError([documents[named[1]].problem((), "a second Scenario in one file")])
+    index = named[0] if named else 0
+    root = documents[index].root
+    if not isinstance(root, dict):
+        raise InputError([documents[index].problem((), f"a scenario is a mapping, not {plain_kind(root)}")])
+    if not named and isinstance(root.get("kind"), str) and "apiVersion" in root and root["apiVersion"] != "svcsim/v1":
+        message = f"this is a manifest of kind {root['kind']}, not a scenario; name it under 'manifests: [{{file: …}}]'"
+        raise InputError([documents[index].problem(("kind",), message)])
+    return index
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is gathered while a scenario is read."""
+
+    base: Path
+    places: Places
+    manifests: Manifests = field(default_factory=Manifests)
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+
+    def override(self, data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+        """Apply the overrides, in their order."""
+        for path, value in overrides.items():
+            named = f"--set {path}={value if isinstance(value, str | int | float | bool) else '…'}"[:120]
+            try:
+                at = set_value(data, path, value)
+            except ValueError as error:
+                self.problems.append(Problem(named, 1, 1, "", str(error)))
+                continue
+            self.places = self.places.laid_over(Overlay(at, named=named))
+
+    def fail(self, path: DataPath, message: str) -> None:
+        """Note a mistake."""
+        self.problems.append(self.places.problem(path, message))
+
+    def inline_files(self, data: dict[str, Any]) -> None:
+        """Put the samples of empirical distributions, and the manifests of `apply`, in place of the files that hold them."""
+        for part in ("servers", "cluster", "workloads"):
+            if part in data:
+                data[part] = self._with_samples(data[part], (part,))
+        faults = data.get("faults")
+        if isinstance(faults, list):
+            data["faults"] = [
+                {**fault, "apply": self._applied(fault["apply"], ("faults", i, "apply"))}
+                if isinstance(fault, dict) and isinstance(fault.get("apply"), dict | list) else fault
+                for i, fault in enumerate(faults)
+            ]
+
+    def _with_samples(self, value: Any, path: DataPath) -> Any:
+        if isinstance(value, list):
+            return [self._with_samples(item, (*path, i)) for i, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        changed = {key: self._with_samples(item, (*path, key)) for key, item in value.items()}
+        empirical = changed.get("empirical")
+        name = empirical if isinstance(empirical, str) else empirical.get("file") if isinstance(empirical, dict) else None
+        if isinstance(name, str):
+            try:
+                changed["empirical"] = {"values": samples(read(self.base / name).text)}
+            except (ValueError, UsageError) as error:
+                self.fail((*path, "empirical"), str(error) if isinstance(error, UsageError) else f"{name}: {error}")
+            except InputError as error:
+                self.problems += error.problems
+        return changed
+
+    def _applied(self, value: Any, path: DataPath) -> Any:
+        checked = Manifests()
+        if isinstance(value, dict) and set(value) == {"file"}:
+            found = []
+            for document in self._file(value["file"], path):
+                self.problems += read_object(checked, document.root, document)
+                found.append(document.root)
+            return found
+        for i, item in enumerate(value if isinstance(value, list) else [value]):
+            self.problems += read_object(checked, item, self.places.document, (*path, i) if isinstance(value, list) else path)
+        return value
+
+    def _file(self, name: Any, path: DataPath) -> list[Document]:
+        """The documents of a file that the scenario names."""
+        self.files += 1
+        if not isinstance(name, str):
+            self.fail(path, f"the name of a file is expected, not {plain_kind(name)}")
+        elif self.files > MAX_MANIFEST_FILES:
+            self.fail(path, f"more than {MAX_MANIFEST_FILES} files")
+        else:
+            try:
+                return load_documents(self.base / name)
+            except UsageError as error:
+                self.fail(path, str(error))
+            except InputError as error:
+                self.problems += error.problems
+        return []
+
+    def manifests_of(self, data: dict[str, Any], further: list[Document]) -> None:
+        """Read all manifests, and put their objects in place of the files that hold them."""
+        entries = data.get("manifests")
+        if entries is None:
+            entries = []
+        if not isinstance(entries, list):
+            self.fail(("manifests",), f"a list is expected, not {plain_kind(entries)}")
+            entries = []
+        inline: list[Any] = []
+        for i, entry in enumerate(entries):
+            path: DataPath = ("manifests", i)
+            if isinstance(entry, str):
+                entry = {"file": entry}
+            if isinstance(entry, dict) and "file" in entry and "kind" not in entry:
+                unknown = [key for key in entry if key != "file"]
+                if unknown:
+                    self.problems.append(
+                        self.places.problem((*path, unknown[0]), f"unknown field {unknown[0]!r} beside 'file'", at_key=True)
+                    )
+                for document in self._file(entry["file"], (*path, "file")):
+                    self.problems += read_object(self.manifests, document.root, document)
+                    inline.append(document.root)
+            else:
+                self.problems += read_object(self.manifests, entry, self.places.document, path)
+                inline.append(entry)
+        for document in further:
+            self.problems += read_object(self.manifests, document.root, document)
+            inline.append(document.root)
+        self.manifests.settle()
+        data["manifests"] = inline

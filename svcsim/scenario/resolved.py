@@ -1,0 +1,51 @@
+"""One file that alone reproduces a run: manifests inlined, overrides applied, defaults written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from svcsim.scenario.faults import Apply
+from svcsim.scenario.model import Scenario
+from svcsim.units import duration_text
+from svcsim.yamlsource import dump
+
+_RAW = {"manifests", "compare"}
+
+
+def resolved_data(scenario: Scenario) -> dict[str, Any]:
+    """The complete scenario as plain data."""
+    written = scenario.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_RAW)
+    origin = scenario.origin
+    if not any(path.startswith("kubernetes") and "proxy" not in path for path in scenario.compare):
+        # A comparison of versions is one of their default modes, too, so that the mode stays open there.
+        written["kubernetes"]["proxy"]["mode"] = scenario.kubernetes.mode
+    written["run"]["warmup"] = duration_text(scenario.run.measured_from_ns)
+    if scenario.nodes:
+        nodes = [node.model_dump(mode="json", by_alias=True, exclude_none=True) for node in scenario.nodes]
+        written["cluster"]["nodes"] = {"list": nodes}
+    for fault, model in zip(written.get("faults", []), scenario.faults, strict=True):
+        if isinstance(model, Apply):
+            fault["apply"] = list(model.objects)
+    manifests = [*(origin.data.get("manifests") or scenario.manifests), *origin.added]
+    raw = {"manifests": manifests, "compare": dict(scenario.compare)}
+    complete = {}
+    for name, field in type(scenario).model_fields.items():
+        key = field.alias or name
+        value = raw[key] if key in raw else _pruned(written[key])
+        # `workloads: []` says that there are none; left out, it would mean one with defaults.
+        if value or key == "workloads":
+            complete[key] = value
+    return complete
+
+
+def resolved_yaml(scenario: Scenario) -> str:
+    """The complete scenario as the text of a scenario file; loading it gives the same scenario."""
+    return dump(resolved_data(scenario))
+
+
+def _pruned(value: Any) -> Any:
+    """Without empty containers that a default stands for; a list of failures to retry on may well be empty."""
+    if isinstance(value, dict):
+        pruned = {key: _pruned(item) for key, item in value.items()}
+        return {key: item for key, item in pruned.items() if item not in ({}, [], "") or key == "on"}
+    return [_pruned(item) for item in value] if isinstance(value, list) else value

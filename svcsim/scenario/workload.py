@@ -1,0 +1,328 @@
+"""Traffic: who sends, where to, how often, over which connections, and what a client does when it fails.
+
+All but `to` has a default, and `to` as well if there is just one Service: 100 requests a second (Poisson) from one client pod
+a node (three at most), kept-alive connections, 5 s time-out, no retries.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from svcsim.scenario.address import DestinationUrl
+from svcsim.scenario.distribution import SizeDistribution, TimeDistribution
+from svcsim.scenario.quantities import (
+    Count,
+    Duration,
+    Factor,
+    Labels,
+    Name,
+    Part,
+    PositiveCount,
+    PositiveDuration,
+    Rate,
+    RateOrZero,
+    Share,
+)
+from svcsim.spelling import nearest
+from svcsim.units import S, duration_ns, duration_text
+from svcsim.validation import plain_kind
+from svcsim.workload import arrivals
+from svcsim.workload.distributions import Quantile
+
+MAX_USERS = 1_000_000
+DEFAULT_RATE_PER_S = 100.0
+FailureName = Literal[
+    "refused", "reset", "connect_timeout", "request_timeout", "no_route", "dns_failure", "server_busy", "no_local_port"
+]
+FAILURES: tuple[FailureName, ...] = (
+    "refused", "reset", "connect_timeout", "request_timeout", "no_route", "dns_failure", "server_busy", "no_local_port",
+)
+"""What can make a client try again; the names of `svcsim.results.records.Outcome`."""
+
+
+class OnOff(Part):
+    """Bursts: Poisson at `rate` for a while, nothing for a while."""
+
+    rate_per_s: Rate
+    on_ns: PositiveDuration
+    off_ns: PositiveDuration
+
+
+class RampPoint(Part):
+    """A rate at a time."""
+
+    at_ns: Duration
+    rate_per_s: RateOrZero
+
+
+class Ramp(Part):
+    """Poisson whose rate goes straight from one value to another, or from point to point."""
+
+    from_per_s: RateOrZero | None = None
+    to_per_s: RateOrZero | None = None
+    over_ns: PositiveDuration | None = None
+    """How long the way takes; default: the whole run."""
+    points: tuple[RampPoint, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"points": value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if self.points:
+            if (self.from_per_s, self.to_per_s, self.over_ns) != (None, None, None):
+                raise ValueError("give either 'points' or 'from', 'to' and 'over'")
+            times = [point.at_ns for point in self.points]
+            if len(times) < 2 or times != sorted(set(times)):
+                raise ValueError("at least two points are needed, their times in ascending order")
+            if times[0] != 0:
+                raise ValueError("the first point is at 0s")
+            if all(point.rate_per_s == 0 for point in self.points):
+                raise ValueError("at least one rate is more than zero")
+        elif self.from_per_s is None or self.to_per_s is None:
+            raise ValueError("'from' and 'to' are needed, or 'points'")
+        elif self.from_per_s == self.to_per_s == 0:
+            raise ValueError("at least one rate is more than zero")
+        return self
+
+    def rates(self, duration_ns: int) -> list[tuple[int, float]]:
+        """The points as (time in ns, requests a second)."""
+        if self.points:
+            return [(point.at_ns, point.rate_per_s) for point in self.points]
+        return [(0, self.from_per_s or 0.0), (self.over_ns or duration_ns, self.to_per_s or 0.0)]
+
+
+class ClosedLoop(Part):
+    """A fixed number of users, each of whom waits for the answer, thinks, and sends again."""
+
+    users: Annotated[int, Field(ge=1, le=MAX_USERS)]
+    think: TimeDistribution = TimeDistribution(exponential_ns=1 * S)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"users": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Arrivals(Part):
+    """When requests are sent: an open loop by rate (a bare rate is Poisson), or a closed loop of users."""
+
+    poisson_per_s: Rate | None = None
+    constant_per_s: Rate | None = None
+    onoff: OnOff | None = None
+    ramp: Ramp | None = None
+    closed: ClosedLoop | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"poisson": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        kinds = (self.poisson_per_s, self.constant_per_s, self.onoff, self.ramp, self.closed)
+        if sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("give exactly one of poisson, constant, onoff, ramp, closed")
+        return self
+
+    def process(self, duration_ns: int) -> arrivals.Arrivals:
+        """The arrival process of an open loop in a run of this duration."""
+        if self.poisson_per_s is not None:
+            return arrivals.poisson(self.poisson_per_s)
+        if self.constant_per_s is not None:
+            return arrivals.constant(self.constant_per_s)
+        if self.onoff is not None:
+            return arrivals.on_off(self.onoff.rate_per_s, self.onoff.on_ns, self.onoff.off_ns)
+        if self.ramp is not None:
+            return arrivals.ramp(self.ramp.rates(duration_ns))
+        raise ValueError("a closed loop has no arrival process of its own")
+
+    def expected(self, duration_ns: int) -> float:
+        """About how many requests an open loop sends in that time (a closed loop: at most, if answers took no time)."""
+        if self.onoff is not None:
+            share = self.onoff.on_ns / (self.onoff.on_ns + self.onoff.off_ns)
+            return self.onoff.rate_per_s * share * duration_ns / S
+        if self.ramp is not None:
+            points = self.ramp.rates(duration_ns)
+            points = [*points, (max(duration_ns, points[-1][0]), points[-1][1])]
+            return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points)) / S
+        if self.closed is not None:
+            think: Quantile = self.closed.think.quantile()
+            return self.closed.users * duration_ns / max(1, think(0.5))
+        return (self.poisson_per_s or self.constant_per_s or 0.0) * duration_ns / S
+
+
+class Connections(Part):
+    """Which connection a request goes over."""
+
+    keepalive: bool = True
+    """Keep a connection for further requests (UDP: keep the socket and so the client's port)."""
+    pool_size: PositiveCount | None = None
+    """Connections that a client opens at most; requests beyond wait for one. Default: no limit."""
+    waiting_limit: Count | None = None
+    """Requests that may wait for a connection; one more is shed. Default: no limit."""
+    max_requests_per_connection: PositiveCount | None = None
+    closes: Literal["client", "server"] = "client"
+    """Who closes first, and so keeps TIME_WAIT."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"keepalive": value == "keepalive"} if value in ("keepalive", "new") else value
+
+
+class Backoff(Part):
+    """How long a client waits before it tries again: base x factor^n, at most `max`, shortened by up to a share `jitter`."""
+
+    base_ns: Duration = 0
+    factor: Factor = 2.0
+    max_ns: Duration = 10 * S
+    jitter: Share = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"base": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+def _failure(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    name = re.sub(r"([a-z])([A-Z])", r"\1_\2", value).lower().replace("-", "_").replace(" ", "_")
+    name = {"timeout": "request_timeout", "dns": "dns_failure", "busy": "server_busy"}.get(name, name)
+    if name not in FAILURES:
+        raise ValueError(f"{plain_kind(value)} is no failure to retry on{nearest(name, FAILURES, listed=10)}")
+    return name
+
+
+class Retries(Part):
+    """What a client does when an attempt fails."""
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 1
+    """Attempts in all, the first among them; 1 means no retry."""
+    backoff: Backoff = Backoff()
+    on: tuple[Annotated[FailureName, BeforeValidator(_failure)], ...] = ("refused", "reset", "connect_timeout", "no_route")
+    """Failures after which another attempt is made."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"attempts": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Resolve(Part):
+    """When a client asks DNS: `connection` (each new one), `interval(30s)`, `once`, or `never` (it knows the address)."""
+
+    policy: Literal["connection", "interval", "once", "never"]
+    interval_ns: PositiveDuration = 30 * S
+
+    def __str__(self) -> str:
+        return f"interval({duration_text(self.interval_ns)})" if self.policy == "interval" else self.policy
+
+
+def parse_resolve(value: Any) -> Resolve:
+    """The policy that a text names."""
+    if isinstance(value, Resolve):
+        return value
+    match = re.fullmatch(r"(\w+)(?:\((.*)\))?", value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"one of connection, interval(30s), once, never is expected, not {plain_kind(value)}")
+    policy, argument = match.groups()
+    if policy not in ("connection", "interval", "once", "never") or (argument is not None and policy != "interval"):
+        hint = nearest(policy, ("connection", "interval", "once", "never"), listed=0)
+        raise ValueError(f"one of connection, interval(30s), once, never is expected, not {plain_kind(value)}{hint}")
+    interval_ns = 30 * S if argument is None else duration_ns(argument)
+    if interval_ns <= 0:
+        raise ValueError("the interval is more than zero")
+    return Resolve(policy=policy, interval_ns=interval_ns)
+
+
+ResolveText = Annotated[
+    Resolve, BeforeValidator(parse_resolve), PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": r"^(connection|once|never|interval(\([^)]*\))?)$",
+                    "examples": ["connection", "interval(30s)", "once", "never"]}),
+]
+
+
+class From(Part):
+    """Who sends: exactly one of these; a bare string is a target, as `deployment/client`, `node/worker-1`, `outside/laptop`."""
+
+    deployment: str | None = None
+    daemonset: str | None = None
+    statefulset: str | None = None
+    pod: str | None = None
+    node: str | None = None
+    """A node's name; `*` for all."""
+    outside: str | None = None
+    """A host under `cluster.outside`; `*` for all."""
+    labels: Labels | None = None
+    """Pods with these labels."""
+    clients: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """So many client pods that svcsim adds, spread over the nodes."""
+    namespace: Name = "default"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            kind, slash, name = value.partition("/")
+            if not slash:
+                raise ValueError(f"who sends is written as 'deployment/client', not {plain_kind(value)}")
+            if kind not in _FROM_KINDS:
+                raise ValueError(f"{plain_kind(kind)} can't send{nearest(kind, _FROM_KINDS)}")
+            namespace, slash, inner = name.partition("/")
+            return {kind: inner, "namespace": namespace} if slash else {kind: name}
+        return value
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        given = [kind for kind in (*_FROM_KINDS, "labels", "clients") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(_FROM_KINDS)}, labels, clients" + _got(given))
+        return self
+
+
+_FROM_KINDS = ("deployment", "daemonset", "statefulset", "pod", "node", "outside")
+
+
+def _got(given: list[str]) -> str:
+    return f" (got {', '.join(given)})" if given else ""
+
+
+class Workload(Part):
+    """One stream of requests."""
+
+    name: Name = ""
+    """Default: `load`, or `load-2` and so on."""
+    from_: From | None = Field(default=None, alias="from")
+    """Default: client pods that svcsim adds, one a node and three at most."""
+    to: DestinationUrl | None = None
+    """Default: the first port of the only Service."""
+    arrivals: Arrivals = Arrivals(poisson_per_s=DEFAULT_RATE_PER_S)
+    connections: Connections = Connections()
+    request: SizeDistribution = SizeDistribution(constant_bytes=200)
+    """Size of a request."""
+    response: SizeDistribution = SizeDistribution(constant_bytes=1024)
+    """Size of an answer."""
+    timeout_ns: PositiveDuration = 5 * S
+    """From the send until the answer is complete, of each attempt."""
+    connect_timeout_ns: PositiveDuration | None = None
+    """Of the connection alone; default: `timeout`."""
+    retries: Retries = Retries()
+    resolve: ResolveText = Resolve(policy="interval")
+    start_ns: Duration = 0
+    """When the workload begins."""
+    stop_ns: PositiveDuration | None = None
+    """When it ends; default: with the run."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.stop_ns is not None and self.stop_ns <= self.start_ns:
+            raise ValueError("'stop' is later than 'start'")
+        return self
