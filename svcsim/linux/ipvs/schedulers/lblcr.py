@@ -1,0 +1,106 @@
+"""Locality-based least connection with replication: a destination has a set of servers that grows under load.
+
+As `lblc`, but an overloaded destination gets a further server instead of another one; the least loaded of its set serves. When
+the set has not changed for a day its most loaded member is dropped.
+
+>>> from svcsim.linux.ipvs.schedulers._example import service
+>>> servers, scheduler = service("lblcr", weights=(1, 1))
+>>> scheduler.choose(0, 0, 7, 0) is servers[0]
+True
+>>> servers[0].active = 2; scheduler.choose(0, 0, 7, 0) is servers[1]
+True
+>>> servers[1].active = 3; scheduler.choose(0, 0, 7, 0) is servers[0]
+True
+
+Reference: Linux net/netfilter/ipvs/ip_vs_lblcr.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from svcsim.linux.ipvs.schedulers.lblc import CHECK_NS, CHECKS_TO_FULL, FORGET_NS, IDLE_NS, LIMIT, overloaded
+from svcsim.linux.ipvs.schedulers.wlc import least_loaded
+from svcsim.linux.ipvs.services import RealServer
+
+
+class _ServerSet:
+    """The servers of a destination, the one that came last first."""
+
+    __slots__ = ("changed_ns", "servers", "used_ns")
+
+    def __init__(self, server: RealServer, now_ns: int) -> None:
+        self.servers = [server]
+        self.changed_ns = now_ns
+        self.used_ns = now_ns
+
+    def most_loaded(self) -> RealServer | None:
+        """The first of the members with the largest load by weight; those without a weight do not count."""
+        most: RealServer | None = None
+        most_load = 0
+        for server in self.servers:
+            if server.weight > 0:
+                load = (server.active << 8) + server.inactive
+                if most is None or most_load * server.weight < load * most.weight:
+                    most = server
+                    most_load = load
+        return most
+
+
+class LocalityLeastConnectionReplicated:
+    """`_sets` maps destinations to their servers, in order of entry."""
+
+    __slots__ = ("_checks", "_next_check_ns", "_servers", "_sets")
+
+    def __init__(self, servers: list[RealServer], flags: Sequence[str] = ()) -> None:
+        self._servers = servers
+        self._sets: dict[int, _ServerSet] = {}
+        self._checks = 1
+        self._next_check_ns = -1
+
+    def choose(self, client: int, client_port: int, destination: int, now_ns: int) -> RealServer | None:
+        """The least loaded of the destination's servers; a further one if that is overloaded."""
+        if now_ns >= self._next_check_ns:
+            self._forget(now_ns)
+        members = self._sets.get(destination)
+        if members is None:
+            chosen = least_loaded(self._servers)
+            if chosen is not None:
+                self._sets[destination] = _ServerSet(chosen, now_ns)
+            return chosen
+        members.used_ns = now_ns
+        server = least_loaded(member for member in members.servers if member.available)
+        if len(members.servers) > 1 and now_ns > members.changed_ns + FORGET_NS:
+            most = members.most_loaded()
+            if most is not None:
+                members.servers.remove(most)
+                members.changed_ns = now_ns
+        if server is not None and not overloaded(server, self._servers):
+            return server
+        chosen = least_loaded(self._servers)
+        if chosen is not None and chosen not in members.servers:
+            members.servers.insert(0, chosen)
+            members.changed_ns = now_ns
+        return chosen
+
+    def _forget(self, now_ns: int) -> None:
+        """The periodic check, made up for when somebody asks: idle destinations go."""
+        if self._next_check_ns >= 0:
+            self._checks += 1 + (now_ns - self._next_check_ns) // CHECK_NS
+            age_ns = IDLE_NS if len(self._sets) > LIMIT else FORGET_NS
+            if age_ns == IDLE_NS or self._checks > CHECKS_TO_FULL:
+                for destination, members in list(self._sets.items()):
+                    if now_ns - members.used_ns >= age_ns:
+                        del self._sets[destination]
+            if self._checks > CHECKS_TO_FULL:
+                self._checks = 1
+        self._next_check_ns = now_ns + CHECK_NS
+
+    def added(self, index: int) -> None:
+        """The sets stay."""
+
+    def removed(self, index: int) -> None:
+        """The sets stay: a deleted server is recognised when it is found."""
+
+    def updated(self) -> None:
+        """The sets stay."""
