@@ -55,7 +55,7 @@ def _simulate(
     from svcsim.results.folder import write
     from svcsim.results.summary import dumps, summary
     from svcsim.results.whole import check_free
-    from svcsim.scenario.expansion import resolved_yaml
+    from svcsim.scenario.resolved import resolved_yaml
     from svcsim.sweep.runs import jobs_of, run_all
     from svcsim.world import scene_of
 

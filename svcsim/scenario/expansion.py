@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from svcsim.errors import InputError, Problem
 from svcsim.kube.manifests import Manifests, read_object
@@ -19,8 +19,7 @@ from svcsim.yamlsource import DataPath, Document
 MAX_VARIANTS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """One combination: its label, such as `ipvs/lc`, and the single scenario that it stands for."""
 
     label: str

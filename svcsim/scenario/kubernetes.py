@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
-from svcsim.scenario.quantities import Cidr, Count, Duration, Part, PositiveCount, PositiveDuration
+from svcsim.kube.timings import Timings, load_timings
+from svcsim.scenario.quantities import Cidr, Count, Duration, Part, PositiveCount, PositiveDuration, Share
 from svcsim.spelling import nearest
 from svcsim.validation import plain_kind
 from svcsim.yamlsource import WrittenFloat
@@ -77,14 +79,31 @@ class Dns(Part):
     """Life of an answer; default 30 s, as kubeadm configures it."""
 
 
+def _timing_type(field: dataclasses.Field[Any]) -> Any:
+    if field.name.endswith("_ns"):
+        return Duration
+    return Share if field.type == "float" else Count
+
+
+if TYPE_CHECKING:
+    TimingOverrides = Part
+else:
+    TimingOverrides = create_model(
+        "TimingOverrides",
+        __base__=Part,
+        __doc__="Durations and limits of the control plane (svcsim/kube/data/timing.toml says where the defaults come from).",
+        **{field.name: (_timing_type(field) | None, None) for field in dataclasses.fields(Timings)},
+    )
+
+
 class Kubernetes(Part):
     """The control plane and its configuration."""
 
     version: str | None = None
     """Such as `1.31`: that version's default mode, and an error for what it did not have. Without it everything is available."""
     proxy: Proxy = Proxy()
-    timings: dict[str, Duration | Count] = Field(default_factory=dict)
-    """Defaults of the control plane to change, by name."""
+    timings: TimingOverrides = TimingOverrides()
+    """Defaults of the control plane to change, by name, as `{nodeMonitorGrace: 20s}`."""
     service_cidr: Cidr = "10.96.0.0/12"
     dns: Dns = Dns()
 
@@ -112,6 +131,11 @@ class Kubernetes(Part):
         """Major and minor version as numbers, None if any is meant."""
         match = _VERSION.fullmatch(self.version or "")
         return None if match is None else (int(match.group(1)), int(match.group(2)))
+
+    def control_plane_timings(self) -> Timings:
+        """The timings of this version, with those of the scenario in their place."""
+        given = {name: getattr(self.timings, name) for name in type(self.timings).model_fields}
+        return load_timings(self.minor, **{name: value for name, value in given.items() if value is not None})
 
     @property
     def mode(self) -> Mode:

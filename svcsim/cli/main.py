@@ -1,0 +1,110 @@
+"""`svcsim`: the commands, loaded when they are used, and the one place where errors become messages and exit codes.
+
+Exit codes: 0 pass; 1 a threshold or a regression; 2 usage or an invalid scenario; 3 a fault of the simulation itself; 130 an
+interruption.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from svcsim import __version__
+
+COMMANDS = {
+    "run": "Simulate a scenario: tables, figures, a folder of results.",
+    "validate": "Check scenario files without running them.",
+    "trace": "Print a packet's way through the cluster, rule by rule.",
+    "plot": "Draw the figures of a folder of results.",
+    "schema": "Print the JSON Schema of the scenario file.",
+}
+"""Each command and its line in the help: a module of the same name holds it, a hyphen being an underscore there."""
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Commands that are imported only when they are called, so that help costs click alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, as the help lists them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, from its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"svcsim.cli.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called; the nearest name for one that there is not."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from svcsim.spelling import nearest
+
+            raise click.UsageError(f"there is no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in the help, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="svcsim")
+def cli() -> None:
+    """What happens to the traffic of a Kubernetes Service when …?
+
+    svcsim simulates the control plane that maintains a Service and the Linux data plane that it programs: each proxy mode, its
+    latency, and what a fault costs.
+    """
+
+
+def main() -> None:
+    """The entry point: run a command and leave with its exit code."""
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code, errors printed to standard error."""
+    try:
+        result = cli.main(arguments, prog_name="svcsim", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        return _interrupted()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing more is to be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from svcsim.errors import SvcsimError
+
+        if not isinstance(error, SvcsimError):
+            raise
+        click.echo(str(error), err=True)
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    click.echo("interrupted", err=True)
+    return INTERRUPTED
+
+
+if __name__ == "__main__":
+    main()
