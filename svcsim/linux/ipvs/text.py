@@ -23,9 +23,9 @@ _PROTOCOL = {option: protocol for protocol, option in _OPTION.items()}
 
 
 def sorted_services(table: IpvsTable) -> list[VirtualService]:
-    """The services in `ipvsadm`'s order: by firewall mark, then by protocol, address and port."""
+    """The services in `ipvsadm`'s order: by firewall mark, family, protocol, address and port."""
     services = [*table.services.values(), *table.fwmark_services.values()]
-    return sorted(services, key=lambda one: (one.fwmark, one.protocol, one.address, one.port))
+    return sorted(services, key=lambda one: (one.fwmark, is_ipv6(one.address), one.protocol, one.address, one.port))
 
 
 def sorted_servers(service: VirtualService) -> list[RealServer]:

@@ -2,8 +2,8 @@
 
 >>> bucket_of(0x0A000001, 0)
 39
->>> hex(hsiphash(0, 0))
-'0x0'
+>>> hex(hsiphash(0x0A000001, 2654435761))
+'0x3080ce4'
 
 Sources: Linux include/linux/hash.h (`hash_32`), include/linux/siphash.h (`hsiphash_1u32` on 64-bit machines).
 """
