@@ -156,14 +156,18 @@ def decode(data: bytes, name: str) -> str:
     return text
 
 
-def load(path: str | Path) -> list[Document]:
+def load(path: str | Path, minor: list[Problem] | None = None) -> list[Document]:
     """All documents of a YAML or JSON file that are not empty; see `read` and `parse` for the errors."""
     source = read(path)
-    return parse(source.text, source.name)
+    return parse(source.text, source.name, minor)
 
 
-def parse(text: str, name: str) -> list[Document]:
-    """All documents of a text that are not empty. InputError with every mistake that could be told apart; never another error."""
+def parse(text: str, name: str, minor: list[Problem] | None = None) -> list[Document]:
+    """All documents of a text that are not empty. InputError with every mistake that could be told apart; never another error.
+
+    Mistakes that leave the structure intact, such as a number too large or a key that stands twice, are added to the list
+    `minor` if there is one, so that the caller can go on to find others; otherwise they raise as all do.
+    """
     if text.lstrip()[:1] in {"{", "["}:
         text = _SURROGATES.sub(_joined, text)
     builder = _Builder(name)
@@ -174,13 +178,15 @@ def parse(text: str, name: str) -> list[Document]:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         message = ", ".join(part for part in (error.context, error.problem) if part)
-        builder.fail(place, f"not valid YAML: {message}")
+        builder.broken(place, f"not valid YAML: {message}")
     except yaml.YAMLError as error:
-        builder.fail((1, 1), f"not valid YAML: {str(error).splitlines()[0]}")
+        builder.broken((1, 1), f"not valid YAML: {str(error).splitlines()[0]}")
     except _Stopped:
-        pass
-    if builder.problems:
+        builder.whole = False
+    if builder.problems and (minor is None or not builder.whole):
         raise InputError(builder.problems)
+    if minor is not None:
+        minor += builder.problems
     if not builder.documents:
         raise InputError([Problem(name, 1, 1, "", "the file is empty")])
     return builder.documents
@@ -214,6 +220,7 @@ class _Frame:
     marks: Marks
     key: str | None = None
     key_at: Position = (1, 1)
+    merges: bool = False
     size: int = 1
     height: int = 1
     merged: list[object] = field(default_factory=list)
@@ -241,6 +248,13 @@ class _Builder:
         self._aliased = 0
         self._root: object = None
         self._start: Position = (1, 1)
+        self.whole = True
+        """Whether the text was read to its end."""
+
+    def broken(self, at: Position, message: str) -> None:
+        """Note a mistake after which nothing can be understood."""
+        self.whole = False
+        self.problems.append(Problem(self.name, at[0], at[1], "", message))
 
     def fail(self, at: Position, message: str, *, stop: bool = False) -> None:
         """Note a mistake."""
@@ -342,9 +356,10 @@ class _Builder:
         if self._awaits_key():
             if event.anchor is not None:
                 self._anchors[event.anchor] = _Anchored(event.value, 1, 0, at)
-            plain = event.implicit[0] and event.style is None
+            plain = event.implicit[0] and not event.style
             if plain and event.value == "<<":
-                self._stack[-1].key, self._stack[-1].key_at = "<<", at
+                frame = self._stack[-1]
+                frame.key, frame.key_at, frame.merges = "<<", at, True
             elif plain and event.value in _NULL:
                 self.fail(at, "a key is missing before the colon", stop=True)
             else:
@@ -377,7 +392,8 @@ class _Builder:
             frame.value.append(value)
             return
         key, frame.key = frame.key or "", None
-        if key == "<<" and "<<" not in frame.marks and isinstance(value, dict | list):
+        if frame.merges:
+            frame.merges = False
             frame.merged.append(value)
             return
         frame.value[key] = value

@@ -140,7 +140,7 @@ def _metric(name: str) -> Metric:
 def _bound(value: Any, metric: Metric) -> float:
     """A bound in the metric's unit."""
     if metric.unit == "duration":
-        if not isinstance(value, str):
+        if not isinstance(value, str) or value.replace(".", "").isdigit():
             raise ValueError(f"a bound on {metric.name} carries a unit, as in '20ms' (got {plain_kind(value)})")
         return duration_ns(value)
     if metric.unit == "share":

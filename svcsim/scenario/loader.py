@@ -44,9 +44,10 @@ def loads(
     """The scenario of a text; files that it names are looked for in `base`."""
     from svcsim.scenario.expansion import check_comparison
 
-    documents = parse(text, file)
+    minor: list[Problem] = []
+    documents = parse(text, file, minor)
     scenario_at = _scenario_document(documents)
-    reading = _Reading(base or Path.cwd(), Places(documents[scenario_at]))
+    reading = _Reading(base or Path.cwd(), Places(documents[scenario_at]), minor=minor)
     data = dict(documents[scenario_at].root)  # type: ignore[call-overload]
     reading.override(data, overrides or {})
     reading.inline_files(data)
@@ -54,10 +55,24 @@ def loads(
     scenario, problems = assemble(data, reading.manifests, reading.places, file, name)
     if scenario is not None:
         problems += check_comparison(scenario, reading.places)
-    found = list(dict.fromkeys(reading.problems + problems))
+    found = in_order(reading.minor, reading.problems + problems)
     if found or scenario is None:
         raise InputError(found)
     return scenario
+
+
+def in_order(minor: list[Problem], problems: list[Problem]) -> list[Problem]:
+    """Each mistake once, those of one file by line; a value that could not be read (`minor`) is not blamed twice."""
+    unreadable = {(problem.file, problem.line, problem.column) for problem in minor}
+    told = list(minor)
+    seen = set()
+    for problem in problems:
+        place = (problem.file, problem.line, problem.column)
+        if place not in unreadable and (*place, problem.message) not in seen:
+            seen.add((*place, problem.message))
+            told.append(problem)
+    files = list(dict.fromkeys(problem.file for problem in told))
+    return sorted(told, key=lambda problem: (files.index(problem.file), problem.line, problem.column))
 
 
 def assemble(
@@ -104,6 +119,7 @@ class _Reading:
     base: Path
     places: Places
     manifests: Manifests = field(default_factory=Manifests)
+    minor: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
 
@@ -173,7 +189,7 @@ class _Reading:
             self.fail(path, f"more than {MAX_MANIFEST_FILES} files")
         else:
             try:
-                return load_documents(self.base / name)
+                return load_documents(self.base / name, self.minor)
             except UsageError as error:
                 self.fail(path, str(error))
             except InputError as error:

@@ -1,0 +1,5 @@
+"""`python -m svcsim` is `svcsim`."""
+
+from svcsim.cli.main import main
+
+main()
