@@ -20,7 +20,8 @@ class Charges:
     """What packets cost on a host, in nanoseconds of its CPU, for the mode that it runs; from the calibration profile.
 
     `first_*` apply to a packet that opens a flow: walk, conntrack entry, NAT set-up; a rule of the Service list costs
-    `service_rule_ns` (TCP and UDP differ), one `statistic` rule `statistic_rule_ns`.
+    `service_rule_ns` (TCP and UDP differ; the list outgrows the caches at `service_rule_knee` rules, where the `beyond` slopes
+    begin), one `statistic` rule `statistic_rule_ns`.
     """
 
     first_ns: int
@@ -40,6 +41,9 @@ class Charges:
     server_accept_ns: int
     server_receive_ns: int
     server_send_ns: int
+    service_rule_knee: int = 1 << 60
+    service_rule_tcp_beyond_ns: float = 0.0
+    service_rule_udp_beyond_ns: float = 0.0
 
     def first_packet_ns(self, decision: Decision, protocol: int) -> int:
         """CPU time of a flow's first packet on this host, rounded once."""
@@ -49,7 +53,11 @@ class Charges:
             base_ns += self.masquerade_ns
         if decision.verdict is Verdict.REJECT:
             base_ns += self.reject_ns
-        return round(base_ns + decision.service_rules * rule_ns + decision.statistic_rules * self.statistic_rule_ns)
+        rules = decision.service_rules
+        if rules > self.service_rule_knee:
+            beyond_ns = self.service_rule_tcp_beyond_ns if protocol == TCP else self.service_rule_udp_beyond_ns
+            base_ns += round((rules - self.service_rule_knee) * (beyond_ns - rule_ns))
+        return round(base_ns + rules * rule_ns + decision.statistic_rules * self.statistic_rule_ns)
 
 
 class NoRules:

@@ -64,6 +64,19 @@ def flow_key(protocol: int, source: int, source_port: int, destination: int, des
     return (source << 72) | (destination << 40) | (protocol << 32) | (source_port << 16) | destination_port
 
 
+def split_flow_key(key: int) -> tuple[int, int, int, int, int]:
+    """Protocol, source, source port, destination and destination port of a `flow_key`.
+
+    >>> split_flow_key(flow_key(17, 1, 2, 3, 4)), split_flow_key(flow_key(6, 1 << 128, 2, (1 << 128) + 9, 4))[3] == (1 << 128) + 9
+    ((17, 1, 2, 3, 4), True)
+    """
+    port, source_port, protocol = key & 0xFFFF, (key >> 16) & 0xFFFF, (key >> 32) & 0xFF
+    if key >> 104:
+        mask = (1 << 130) - 1
+        return protocol, (key >> 170) & mask, source_port, (key >> 40) & mask, port
+    return protocol, key >> 72, source_port, (key >> 40) & 0xFFFFFFFF, port
+
+
 class Entry:
     """A live flow: what its packets are rewritten to, in which state it is and until when.
 

@@ -1,0 +1,268 @@
+"""The workloads of a scenario in a world: their client processes as pods come and go, their arrivals, and the names that they resolve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from svcsim.datapath.host import Host, Namespace
+from svcsim.datapath.network import Network
+from svcsim.engine.streams import splitmix64, stream_seed
+from svcsim.errors import UsageError
+from svcsim.kube.api.pod import Pod
+from svcsim.kube.api.service import Service
+from svcsim.kube.dns.resolver import Resolver
+from svcsim.kube.store import Store
+from svcsim.linux.address import parse_address
+from svcsim.linux.packet import PROTOCOL_NUMBER
+from svcsim.results.records import Outcome, RecordWriter
+from svcsim.scenario.model import Scenario
+from svcsim.scenario.workload import From
+from svcsim.scenario.workload import Workload as WorkloadModel
+from svcsim.workload.closedloop import ClosedLoop
+from svcsim.workload.openloop import OpenLoop
+from svcsim.workload.resolving import Resolvers
+from svcsim.workload.source import FOREVER_NS, Source
+from svcsim.workload.workload import Retries, Workload, WorkloadSettings
+from svcsim.world.owners import is_pod_of
+
+ResolverOf = Callable[[Namespace], "Resolver | None"]
+
+
+@dataclass(slots=True)
+class _Group:
+    """A workload with the pods that it sends from, by key."""
+
+    model: WorkloadModel
+    workload: Workload
+    by_pod: dict[str, Source] = field(default_factory=dict)
+    lookups: int = 0
+
+
+class Clients:
+    """All workloads of a world."""
+
+    def __init__(
+        self, scenario: Scenario, network: Network, store: Store, records: RecordWriter, resolvers: Resolvers,
+        resolver_of: ResolverOf, seed: int,
+    ) -> None:
+        self._scenario = scenario
+        self._network = network
+        self._store = store
+        self._resolvers = resolvers
+        self._resolver_of = resolver_of
+        self._seed = seed
+        self._groups: list[_Group] = []
+        self._loops: list[OpenLoop | ClosedLoop] = []
+        for index, model in enumerate(scenario.workloads):
+            settings = self._settings(model, index)
+            workload = Workload(settings, [], network, records, seed, self._resolve_later)
+            self._groups.append(_Group(model, workload))
+
+    @property
+    def workloads(self) -> list[Workload]:
+        """Every workload, in the scenario's order."""
+        return [group.workload for group in self._groups]
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that have begun and not ended."""
+        return sum(group.workload.started - group.workload.ended for group in self._groups)
+
+    @property
+    def ended(self) -> int:
+        """Requests that have ended."""
+        return sum(group.workload.ended for group in self._groups)
+
+    def _settings(self, model: WorkloadModel, index: int) -> WorkloadSettings:
+        connections, backoff = model.connections, model.retries.backoff
+        return WorkloadSettings(
+            name=model.name,
+            index=index,
+            protocol=PROTOCOL_NUMBER[self._to(model).protocol],
+            port=self._port(model),
+            timeout_ns=model.timeout_ns,
+            connect_timeout_ns=model.connect_timeout_ns,
+            keepalive=connections.keepalive,
+            pool_limit=connections.pool_size,
+            requests_per_connection=connections.max_requests_per_connection,
+            server_closes=connections.closes == "server",
+            waiting_limit=connections.waiting_limit,
+            resolve=model.resolve.policy,
+            resolve_interval_ns=model.resolve.interval_ns,
+            retries=Retries(
+                attempts=model.retries.attempts, base_ns=backoff.base_ns, factor=backoff.factor, max_ns=backoff.max_ns,
+                jitter=backoff.jitter, on=frozenset(Outcome[name.upper()] for name in model.retries.on),
+            ),
+        )
+
+    def _to(self, model: WorkloadModel):  # type: ignore[no-untyped-def]
+        if model.to is None:
+            raise UsageError(f"workload {model.name} has no destination")
+        return model.to
+
+    def _service(self, model: WorkloadModel) -> Service | None:
+        place = self._to(model).service((model.from_ or From(clients=1)).namespace, self._scenario.kubernetes.dns.domain)
+        return None if place is None else self._store.get(Service, "/".join(place))
+
+    def _port(self, model: WorkloadModel) -> int:
+        """The port that clients connect to: as the URL says, by name, or the node port of the Service's port."""
+        to = self._to(model)
+        if isinstance(to.port, int) and not to.is_node_port:
+            return to.port
+        service = self._service(model)
+        for port in service.spec.ports if service is not None else ():
+            if port.protocol == to.protocol and to.port in (port.port, port.name):
+                if not to.is_node_port:
+                    return port.port
+                if port.node_port:
+                    return port.node_port
+        what = "node port for port" if to.is_node_port else "port"
+        raise UsageError(f"workload {model.name}: {to.host} has no {what} {to.port}")
+
+    # ---- who sends ---------------------------------------------------------------------------------------------------
+
+    def pod_started(self, pod: Pod, namespace: Namespace) -> None:
+        """A pod's container runs: it sends for the workloads that it belongs to, in the place of one that is dead if there is one."""
+        key = pod.metadata.key
+        for group in self._groups:
+            source_of = group.model.from_
+            if source_of is None or not self._belongs(pod, source_of):
+                continue
+            sources = group.workload.sources
+            source = next((old for old in sources if not old.alive and old.name not in group.by_pod), None)
+            if source is None or key in group.by_pod:
+                source = group.by_pod.get(key) or Source(key, namespace, len(sources))
+                if source not in sources:
+                    sources.append(source)
+            group.by_pod[key] = source
+            self._attach(group, source, key, namespace)
+
+    def pod_stopped(self, pod: Pod, *, leaves: bool) -> None:
+        """A pod's container stopped; `leaves`: the pod itself is going, so others take its share at once."""
+        key = pod.metadata.key
+        for group in self._groups:
+            source = group.by_pod.get(key)
+            if source is None:
+                continue
+            group.workload.source_gone(source)
+            if leaves:
+                del group.by_pod[key]
+                others = [other for other in group.workload.sources if other is not source and other.alive]
+                if others:
+                    group.workload.sources.remove(source)
+
+    def add_host(self, host: Host, kind: str) -> None:
+        """A node (`node`) or outside host (`outside`) that workloads may name as their sender."""
+        for group in self._groups:
+            source_of = group.model.from_
+            name = None if source_of is None else source_of.node if kind == "node" else source_of.outside
+            if name in (host.name, "*"):
+                source = Source(host.name, host.namespace, len(group.workload.sources))
+                group.workload.sources.append(source)
+                self._attach(group, source, host.name, host.namespace)
+
+    def host_power(self, host: Host, *, up: bool) -> None:
+        """A host lost its power or got it back: so did clients that run on it without a pod."""
+        for group in self._groups:
+            for source in group.workload.sources:
+                if source.namespace is host.namespace:
+                    if up:
+                        self._attach(group, source, source.name, host.namespace)
+                    else:
+                        group.workload.source_gone(source)
+
+    def _belongs(self, pod: Pod, source: From) -> bool:
+        metadata = pod.metadata
+        if metadata.namespace != source.namespace:
+            return False
+        if source.pod is not None:
+            return metadata.name == source.pod
+        if source.labels is not None:
+            return all(metadata.labels.get(key) == value for key, value in source.labels.items())
+        for kind, name in (
+            ("Deployment", source.deployment), ("DaemonSet", source.daemonset), ("StatefulSet", source.statefulset),
+        ):
+            if name is not None:
+                return is_pod_of(self._store, pod, kind, name)
+        return False
+
+    def _attach(self, group: _Group, source: Source, name: str, namespace: Namespace) -> None:
+        source.name = name
+        source.namespace = namespace
+        source.alive = True
+        source.ports = {}
+        source.target, source.resolved_until_ns = 0, -1
+        static = self._static_target(group.model, source)
+        if static:
+            source.target, source.resolved_until_ns = static, FOREVER_NS
+
+    # ---- where to ----------------------------------------------------------------------------------------------------
+
+    def _static_target(self, model: WorkloadModel, source: Source) -> int:
+        """The address of a destination that is not looked up: an address, a node port, or a name with `resolve: never`."""
+        to = self._to(model)
+        if to.is_node_port:
+            nodes = [host for host in self._network.fabric.hosts if host.is_node]
+            if to.node is not None:
+                return next(host.address for host in nodes if host.name == to.node)
+            return nodes[splitmix64(source.index) % len(nodes)].address
+        if to.is_address:
+            return parse_address(to.host)
+        if model.resolve.policy != "never" and self._resolver_of(source.namespace) is not None:
+            return 0
+        service = self._service(model)
+        if service is None or service.spec.is_headless or not service.spec.cluster_ip:
+            raise UsageError(
+                f"workload {model.name}: {to.host} has no address that a client could know without DNS; "
+                "let it resolve the name (resolve: interval(30s)), or give an address"
+            )
+        return parse_address(service.spec.cluster_ip)
+
+    def _resolve_later(self, workload: Workload, source: Source) -> None:
+        group = self._groups[workload.settings.index]
+        resolver = self._resolver_of(source.namespace)
+        assert resolver is not None
+        group.lookups += 1
+        key = splitmix64(stream_seed(self._seed, f"{workload.settings.name}/{source.index}") ^ group.lookups)
+
+        def resolved(addresses: tuple[int, ...], queries: int) -> None:
+            workload.resolved(source, addresses[0] if addresses else 0, 0)
+
+        self._resolvers.resolve(resolver, source.namespace, self._to(group.model).host, key, resolved)
+
+    # ---- when --------------------------------------------------------------------------------------------------------
+
+    def start(self, duration_ns: int) -> None:
+        """Arm the arrivals of every workload; UsageError for one that nobody sends."""
+        clock = self._network.fabric.clock
+        for group in self._groups:
+            model, workload = group.model, group.workload
+            if not workload.sources:
+                raise UsageError(f"workload {model.name}: there is nobody who sends ({_from_text(model.from_)} has no pods)")
+            until_ns = min(duration_ns, model.stop_ns or duration_ns)
+            request_size, answer_size = model.request.quantile(), model.response.quantile()
+            closed = model.arrivals.closed
+            if closed is None:
+                loop = OpenLoop(
+                    workload, model.arrivals.process(duration_ns), request_size, answer_size, clock, self._seed,
+                    model.start_ns, until_ns,
+                )
+                loop.start()
+                self._loops.append(loop)
+            else:
+                users = ClosedLoop(
+                    workload, closed.users, closed.think.quantile(), request_size, answer_size, clock, self._seed, until_ns
+                )
+                users.start(model.start_ns)
+                self._loops.append(users)
+
+
+def _from_text(source: From | None) -> str:
+    if source is None:
+        return "it"
+    for kind in ("deployment", "daemonset", "statefulset", "pod", "node", "outside"):
+        name = getattr(source, kind)
+        if name is not None:
+            return f"{kind}/{name}"
+    return "its selector"

@@ -1,0 +1,101 @@
+"""The machines of a world and the network between them, with the costs of the mode that each node runs."""
+
+from __future__ import annotations
+
+from svcsim.calibration.costs import Costs
+from svcsim.datapath.fabric import Fabric, FabricSettings
+from svcsim.datapath.host import Charges, Host
+from svcsim.engine.clock import Clock
+from svcsim.engine.journal import Journal
+from svcsim.linux.address import parse_address
+from svcsim.linux.conntrack import Conntrack, Timeouts
+from svcsim.linux.icmp import IcmpLimiter
+from svcsim.linux.neighbour import Neighbours
+from svcsim.linux.tcp import TcpTimers
+from svcsim.network.topology import Defaults, Edge, Topology, Vertex
+from svcsim.scenario.model import Scenario
+from svcsim.world.addressing import Machine
+
+UNTRACKED = 1 << 40
+"""Entries that a host outside the cluster may hold: it tracks nothing."""
+
+
+def topology_of(scenario: Scenario, machines: tuple[Machine, ...]) -> Topology:
+    """The graph of nodes and outside hosts, with what the scenario says of links."""
+    network = scenario.cluster.network
+    vertices = [Vertex(machine.name, machine.zone) for machine in machines]
+    vertices += [Vertex(host.name, outside_rtt_ns=host.rtt_ns) for host in scenario.cluster.outside]
+    return Topology(
+        tuple(vertices),
+        Defaults(
+            same_zone_rtt_ns=network.rtt.same_zone_ns, cross_zone_rtt_ns=network.rtt.cross_zone_ns, jitter_ns=network.jitter_ns,
+            loss=network.loss, bandwidth_bit_per_s=network.bandwidth_bit_per_s, queue_bytes=network.queue_bytes,
+        ),
+        tuple(
+            Edge((link.between[0], link.between[1]), link.rtt_ns, link.jitter_ns, link.bandwidth_bit_per_s, link.queue_bytes, link.loss)
+            for link in network.links
+        ),
+    )
+
+
+def charges_of(costs: Costs) -> Charges:
+    """A mode's costs as the packet path charges them: work of the node on its CPU, work at sockets as delays at the ends.
+
+    A process that waits for a message sleeps, so what arrives for it costs a wake-up; a SYN is answered by the kernel.
+    """
+    return Charges(
+        first_ns=costs.first_ns,
+        first_miss_ns=costs.first_miss_ns,
+        service_rule_tcp_ns=costs.service_rule_tcp_ns,
+        service_rule_udp_ns=costs.service_rule_udp_ns,
+        statistic_rule_ns=costs.statistic_rule_tcp_ns,
+        masquerade_ns=costs.masquerade_ns,
+        nat_packet_ns=costs.nat_packet_ns,
+        plain_packet_ns=costs.plain_packet_ns,
+        forward_ns=costs.forward_ns,
+        extra_unit_ns=costs.extra_unit_ns,
+        unit_bytes=costs.unit_bytes,
+        reject_ns=costs.reject_ns,
+        client_send_ns=costs.send_tcp_ns,
+        client_receive_ns=costs.receive_tcp_ns + costs.wakeup_ns,
+        server_accept_ns=costs.handshake_receive_ns,
+        server_receive_ns=costs.receive_tcp_ns + costs.wakeup_ns,
+        server_send_ns=costs.send_tcp_ns,
+        service_rule_knee=costs.service_rule_knee,
+        service_rule_tcp_beyond_ns=costs.service_rule_tcp_beyond_ns,
+        service_rule_udp_beyond_ns=costs.service_rule_udp_beyond_ns,
+    )
+
+
+def fabric_of(scenario: Scenario, machines: tuple[Machine, ...], costs: Costs, clock: Clock, journal: Journal, seed: int) -> Fabric:
+    """The network with all of its hosts: nodes first, in order, then those outside."""
+    network, conntrack = scenario.cluster.network, scenario.cluster.conntrack
+    kernel = costs.kernel
+    settings = FabricSettings(
+        cni=network.cni,
+        segment=network.segment,
+        timers=TcpTimers(
+            syn_initial_ns=kernel.syn_initial_ns, syn_retries=kernel.syn_retries, syn_linear=kernel.syn_linear,
+            data_floor_ns=kernel.data_floor_ns, data_ceiling_ns=kernel.data_ceiling_ns, data_retries=kernel.data_retries,
+        ),
+    )
+    fabric = Fabric(clock, topology_of(scenario, machines), settings, journal, seed)
+    charges = charges_of(costs)
+    timeouts = Timeouts(
+        established_ns=conntrack.tcp_established_ns, udp_ns=conntrack.udp_ns, udp_stream_ns=conntrack.udp_stream_ns
+    )
+
+    def add(name: str, address: int, cores: int, limit: int, *, is_node: bool) -> None:
+        fabric.add_host(
+            Host(
+                name, len(fabric.hosts), address, charges, cores, Conntrack(limit, timeouts),
+                IcmpLimiter(kernel.icmp_burst, kernel.icmp_interval_ns), Neighbours(kernel.neighbour_timeout_ns),
+                is_node=is_node,
+            )
+        )
+
+    for machine in machines:
+        add(machine.name, machine.address, machine.cores, conntrack.limit(machine.cores), is_node=True)
+    for outside in scenario.cluster.outside:
+        add(outside.name, parse_address(outside.address), 1, UNTRACKED, is_node=False)
+    return fabric
