@@ -280,7 +280,6 @@ class _Builder:
             self._alias(event)
         elif isinstance(event, yaml.DocumentStartEvent):
             self._anchors, self._marks, self._root = {}, {}, None
-            self._start = _place(event)
         elif isinstance(event, yaml.DocumentEndEvent):
             if self._root is not None:
                 self.documents.append(Document(self.name, self._root, self._start, self._marks))
@@ -382,7 +381,7 @@ class _Builder:
 
     def _put(self, value: object, at: Position, size: int, height: int) -> None:
         if not self._stack:
-            self._root = value
+            self._root, self._start = value, at
             return
         frame = self._stack[-1]
         frame.size += size
