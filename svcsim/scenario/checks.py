@@ -264,10 +264,10 @@ class _Checks:
             for j, end in enumerate(link.between):
                 kind, slash, name = end.partition("/")
                 path: DataPath = ("cluster", "network", "links", i, "between", j)
-                if not slash or kind not in {"node", "zone", "outside"}:
-                    message = f"an end of a link is written 'node/NAME', 'zone/NAME' or 'outside/NAME', not {end[:60]!r}"
+                if not slash or not name or kind not in {"node", "zone", "outside", "switch"}:
+                    message = f"an end of a link is 'node/NAME', 'zone/NAME', 'outside/NAME' or 'switch/NAME', not {end[:60]!r}"
                     yield self.places.problem(path, message)
-                else:
+                elif kind != "switch":
                     yield from self._target(Target(kind, name), path, node_names)
 
     def _expectations(self) -> Iterator[Problem]:

@@ -128,7 +128,10 @@ class Rtt(Part):
 
 
 class Link(Part):
-    """What differs between two ends: nodes (`node/worker-1`), zones (`zone/a`) or hosts outside (`outside/db`)."""
+    """What differs between two ends: `node/worker-1`, `zone/a`, `outside/db` or a switch, `switch/tor`.
+
+    A switch exists by being named; hosts that switches connect are routed by the path of least delay.
+    """
 
     between: Annotated[tuple[str, ...], Field(min_length=2, max_length=2)]
     rtt_ns: Duration | None = None
@@ -149,7 +152,7 @@ class Network(Part):
     node_cidr: Cidr = "192.168.0.0/16"
     rtt: Rtt = Rtt()
     jitter_ns: Duration = 0
-    """Spread of each packet's delay, evenly from zero to this."""
+    """Mean of what each packet is late by, exponentially distributed."""
     bandwidth_bit_per_s: Bandwidth | None = None
     """Of each node's link; default: no limit."""
     queue_bytes: Size = 2**20

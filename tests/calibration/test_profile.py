@@ -65,7 +65,7 @@ def test_a_file_without_a_base_has_to_be_complete() -> None:
     ("value = 9.5", "value = 1e30", "above the limit"),
     ("value = 9.5", 'value = "fast"', "a number is expected"),
     ("value = 9.5", "value = true", "a number is expected"),
-    ('unit = "ns"', 'unit = "KiB"', "mine.toml:8:1: modes.iptables.service_rule_tcp_beyond.unit: 'KiB' is not a unit of this entry"),
+    ('unit = "ns"', 'unit = "KiB"', "mine.toml:8:1: modes.iptables.service_rule_tcp_beyond.unit: 'KiB' is not a unit"),
     ('unit = "ns"', "", "unit is missing"),
     ('basis = "measured"', 'basis = "guessed"', "'guessed' is no basis (valid: assumed, derived, measured, published)"),
     ('source = "perf on my host"', 'source = ""', "a source says where the value comes from"),

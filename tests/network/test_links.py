@@ -1,0 +1,98 @@
+"""Finite links: FIFO by arithmetic, a queue in bytes, and trains that are not stored and forwarded whole."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svcsim.network.links import HEADER_BYTES, Link
+
+BYTE_A_MICROSECOND = 8_000_000
+MS = 1_000_000
+trains = st.lists(st.tuples(st.integers(0, 10_000_000), st.integers(1, 50), st.integers(1, 1448)), min_size=1, max_size=20)
+
+
+def link(bandwidth: int = BYTE_A_MICROSECOND, queue: int = 1 << 30) -> Link:
+    return Link("link", bandwidth, queue)
+
+
+def through(links: list[Link], at_ns: int, packets: int, size_bytes: int) -> int | None:
+    """When the last packet of a train that is there whole is through all links."""
+    head_ns = tail_ns = at_ns
+    for one in links:
+        passed = one.transmit(head_ns, packets, size_bytes, tail_ns)
+        if passed is None:
+            return None
+        head_ns, tail_ns = passed
+    return tail_ns
+
+
+def test_a_packet_takes_its_bytes_on_the_wire_headers_included() -> None:
+    assert through([link()], 5_000, 1, 1000) == 5_000 + (1000 + HEADER_BYTES) * 1000
+
+
+def test_packets_wait_for_those_before_them() -> None:
+    shared = [link()]
+    assert through(shared, 0, 1, 934) == MS
+    assert through(shared, 400_000, 1, 934) == 2 * MS
+    assert through(shared, 9 * MS, 1, 934) == 10 * MS
+
+
+def test_what_does_not_fit_the_queue_is_dropped_whole_and_leaves_the_link_as_it_was() -> None:
+    small = link(queue=2500)
+    assert through([small], 0, 1, 934) == MS
+    assert through([small], 0, 2, 1868) is None
+    assert small.dropped_packets == 2
+    assert through([small], 0, 1, 934) == 2 * MS
+
+
+def test_the_queue_empties_as_bytes_leave() -> None:
+    small = [link(queue=1500)]
+    assert through(small, 0, 1, 934) == MS
+    assert through(small, 400_000, 1, 934) is None
+    assert through(small, 600_000, 1, 934) == 2 * MS
+
+
+def test_a_train_is_not_stored_and_forwarded_whole() -> None:
+    ten_packets, one_packet = 10 * MS, MS
+    assert through([link(), link(), link()], 0, 10, 9340) == ten_packets + 2 * one_packet
+
+
+def test_a_slow_link_in_the_middle_sets_the_pace() -> None:
+    slow = link(BYTE_A_MICROSECOND // 4)
+    assert through([link(), slow, link()], 0, 10, 9340) == (1 + 40 + 1) * MS
+
+
+def test_a_sender_with_a_window_needs_room_for_the_window_alone() -> None:
+    small = link(queue=2500)
+    assert through([small], 0, 1, 934) == MS
+    assert small.transmit(0, 10, 9340, 0, 1) == (2 * MS, 11 * MS)
+
+
+def test_a_later_drop_leaves_the_earlier_link_loaded() -> None:
+    first, full = link(), link(queue=10)
+    full.free_ns = 5 * MS
+    assert through([first, full], 0, 1, 934) is None
+    assert first.free_ns == MS
+
+
+@given(trains)
+def test_each_link_finishes_at_least_a_packet_after_the_one_before(arrivals: list[tuple[int, int, int]]) -> None:
+    one, two, alone = link(), link(BYTE_A_MICROSECOND * 3), link()
+    for at_ns, packets, size in sorted(arrivals):
+        single = through([alone], at_ns, packets, size * packets)
+        both = through([one, two], at_ns, packets, size * packets)
+        assert single is not None
+        assert both is not None
+        assert both >= single + two.wire_ns(size + HEADER_BYTES)
+
+
+@given(trains)
+def test_a_link_never_works_faster_than_its_bandwidth(arrivals: list[tuple[int, int, int]]) -> None:
+    shared = [link()]
+    carried = 0
+    for at_ns, packets, size in sorted(arrivals):
+        end_ns = through(shared, at_ns, packets, size * packets)
+        carried += (size + HEADER_BYTES) * packets
+        assert end_ns is not None
+        assert end_ns - min(arrivals)[0] >= carried * 1000
