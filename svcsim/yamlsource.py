@@ -374,10 +374,10 @@ class _Builder:
 
     def _take_key(self, key: str, at: Position) -> None:
         frame = self._stack[-1]
+        frame.key, frame.key_at = key, at
         first = frame.marks.get(key)
         if first is not None:
             self.fail(at, f"the key {key[:60]!r} stands twice in this mapping (first in line {first[0][0]})")
-        frame.key, frame.key_at = key, at
 
     def _put(self, value: object, at: Position, size: int, height: int) -> None:
         if not self._stack:

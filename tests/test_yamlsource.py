@@ -72,7 +72,7 @@ def test_anchors_and_merge_keys_work() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", "x.yaml:3:1: the key 'a' stands twice in this mapping (first in line 1)"),
+        ("a: 1\nb: 2\na: 3\n", "x.yaml:3:1: a: the key 'a' stands twice in this mapping (first in line 1)"),
         ("a: .nan", "x.yaml:1:4: a: .nan is not a number to compute with"),
         ("a: [1, -.inf]", "x.yaml:1:8: a[1]: -.inf is not a number to compute with"),
         ("a: 1e999", "x.yaml:1:4: a: the number 1e999 is too large"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from svcsim.errors import Problem
+from svcsim.errors import InputError, Problem
 from svcsim.kube.api.service import Service, ServicePort
 from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
 from svcsim.kube.kinds import KubeObject
@@ -65,12 +65,17 @@ class _Checks:
         """(kind, namespace/name) of what faults create later."""
         found = set()
         for fault in self.scenario.faults:
-            for item in fault.objects if isinstance(fault, Apply) else ():
-                metadata = item.get("metadata")
-                if isinstance(metadata, dict):
-                    key = f"{metadata.get('namespace', 'default')}/{metadata.get('name')}"
-                    found.add((str(item.get("kind", "")).lower(), key))
+            found |= {(obj.kind.lower(), obj.metadata.key) for obj in self._objects_of(fault)}
         return found
+
+    def _objects_of(self, fault: Fault) -> list[KubeObject]:
+        try:
+            return fault.parsed() if isinstance(fault, Apply) else []
+        except InputError:
+            return []  # told where the manifests were read
+
+    def _text(self, fault: Fault) -> str:
+        return fault.verb if isinstance(fault, Apply) else fault.text
 
     @property
     def _outside(self) -> list[str]:
@@ -195,7 +200,7 @@ class _Checks:
         for i, fault in enumerate(self.scenario.faults):
             if fault.at_ns >= duration_ns:
                 self.notes.append(
-                    f"faults[{i}] ({fault.text}) comes at {duration_text(fault.at_ns)}, when the run of "
+                    f"faults[{i}] ({self._text(fault)}) comes at {duration_text(fault.at_ns)}, when the run of "
                     f"{duration_text(duration_ns)} is over"
                 )
             path: DataPath = ("faults", i, fault.aim or fault.verb)

@@ -81,13 +81,17 @@ def _expanded(scenario: Scenario, places: Places) -> tuple[list[Variant], list[P
     for choices in itertools.product(*axes):
         data = dict(base)
         at = places
+        missed = False
         for choice in choices:
             try:
                 path = set_value(data, choice.path, choice.value)
             except ValueError as error:
                 problems.append(places.problem(choice.source, str(error)))
+                missed = True
                 continue
             at = at.laid_over(Overlay(path, choice.source))
+        if missed:
+            continue
         if expect is not None:
             data["expect"] = expect
         one, mistakes = _assembled(scenario, data, at, choices)

@@ -13,9 +13,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from svcsim.kube.kinds import KubeObject
+from svcsim.kube.manifests import read_documents
 from svcsim.scenario.quantities import Count, Duration, Factor, Name, Part, PositiveCount, PositiveDuration, Share, spelling
 from svcsim.scenario.target import OneTarget, Target, Targets
 from svcsim.spelling import nearest
+from svcsim.yamlsource import Document
 
 PODS = "pods"
 NODES = "nodes"
@@ -41,7 +44,7 @@ class Fault(Part):
     def targets(self) -> tuple[Target, ...]:
         """What the fault is aimed at."""
         value = getattr(self, self.aim or self.verb)
-        return (value,) if isinstance(value, Target) else value if isinstance(value, tuple) else ()
+        return tuple(item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Target))
 
     @property
     def ends_ns(self) -> int | None:
@@ -294,15 +297,14 @@ class Apply(Fault):
         """The manifests."""
         return (self.apply,) if isinstance(self.apply, dict) else self.apply
 
+    def parsed(self) -> list[KubeObject]:
+        """The objects that are created or changed. InputError if the manifests are invalid (a loaded scenario's are not)."""
+        return read_documents(Document("apply", item, (1, 1), {}) for item in self.objects).objects
+
     @property
     def text(self) -> str:
         """The fault in a few words."""
-        names = []
-        for item in self.objects:
-            metadata = item.get("metadata")
-            name = metadata.get("name", "") if isinstance(metadata, dict) else ""
-            names.append(f"{str(item.get('kind', '')).lower()}/{name}")
-        return f"{', '.join(names)} applied"
+        return f"{', '.join(f'{obj.kind.lower()}/{obj.metadata.name}' for obj in self.parsed())} applied"
 
 
 KINDS: tuple[type[Fault], ...] = (
