@@ -24,7 +24,7 @@ from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.source import FOREVER_NS, Source
 from svcsim.workload.workload import Retries, Workload, WorkloadSettings
-from svcsim.world.owners import is_pod_of
+from svcsim.faults.owners import is_pod_of
 
 ResolverOf = Callable[[Namespace], "Resolver | None"]
 

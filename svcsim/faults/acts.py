@@ -1,0 +1,373 @@
+"""Faults at work: each is begun at its time on what its targets mean then, and lifted at its end.
+
+An act looks its targets up when it begins, so `deployment/web[1]` is the second pod at that moment, and what it returns undoes
+it on the same things. Every act is written into the journal, with the pods and nodes that it concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from svcsim.datapath.host import Host
+from svcsim.datapath.network import Network
+from svcsim.engine.clock import Clock
+from svcsim.engine.journal import Happening, Journal
+from svcsim.faults.owners import pods_of
+from svcsim.kube.api.node import Node
+from svcsim.kube.api.pod import Pod
+from svcsim.kube.api.workloads import Deployment, ReplicaSet, ReplicationController, StatefulSet
+from svcsim.kube.kinds import KubeObject
+from svcsim.kube.manifests import Manifests, read_object
+from svcsim.kube.store import NotFoundError, Store
+from svcsim.network.topology import Disturbance
+from svcsim.scenario import faults as models
+from svcsim.scenario.target import Target
+from svcsim.workload.server import Server
+from svcsim.yamlsource import Document
+
+RESTARTED_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
+DNS_SELECTOR = ("k8s-app", "kube-dns")
+
+Undo = Callable[[], None]
+
+
+class Machinery(Protocol):
+    """What acts reach into: the parts of a world that only it knows."""
+
+    @property
+    def store(self) -> Store:
+        """The API server's objects."""
+
+    def servers_of(self, pods: Iterable[Pod]) -> list[Server]:
+        """The processes that run in these pods now."""
+
+    def kill_container(self, pod: Pod) -> None:
+        """The pod's container exits; its kubelet will find out."""
+
+    def fail_readiness(self, pod: Pod, failing: bool) -> None:
+        """Let the pod's readiness probes fail, or judge by their answers again."""
+
+    def node_down(self, name: str) -> None:
+        """Power off."""
+
+    def node_up(self, name: str) -> None:
+        """Power on."""
+
+    def cut_off(self, names: list[str]) -> None:
+        """Separate nodes from all others and from the API server."""
+
+    def reconnect(self, names: list[str]) -> None:
+        """Undo `cut_off`."""
+
+    def stop_proxy(self, name: str) -> None:
+        """End a node's kube-proxy."""
+
+    def start_proxy(self, name: str) -> None:
+        """Start it again."""
+
+    def api_server(self, *, available: bool) -> None:
+        """Take the API server away, or bring it back."""
+
+    def lose_ipvs_modules(self, name: str) -> None:
+        """A node's kernel has no IPVS from now on; a kube-proxy that starts finds out."""
+
+
+@dataclass(slots=True)
+class Act:
+    """One fault of a scenario, with its number."""
+
+    index: int
+    fault: models.Fault
+
+
+class Acts:
+    """All faults of a run."""
+
+    def __init__(self, faults: Iterable[models.Fault], machinery: Machinery, network: Network, clock: Clock, journal: Journal) -> None:
+        self._acts = [Act(i, fault) for i, fault in enumerate(faults)]
+        self._machinery = machinery
+        self._network = network
+        self._clock = clock
+        self._journal = journal
+        self._begins: dict[type[models.Fault], Callable[[Act, Any], tuple[list[Pod], list[str], Undo | None]]] = {
+            models.Kill: self._kill, models.Delete: self._delete, models.Hang: self._hang, models.Slow: self._slow,
+            models.ClosePort: self._close_port, models.FailReadiness: self._fail_readiness, models.Scale: self._scale,
+            models.Rollout: self._rollout, models.Down: self._down, models.Partition: self._partition, models.Loss: self._loss,
+            models.Delay: self._delay, models.StopProxy: self._stop_proxy, models.ApiServer: self._api_server,
+            models.DnsDown: self._dns_down, models.ConntrackMax: self._conntrack_max, models.IpvsModules: self._ipvs_modules,
+            models.Apply: self._apply,
+        }
+
+    def schedule(self) -> None:
+        """Arm every fault."""
+        for act in self._acts:
+            self._clock.after(act.fault.at_ns, lambda act=act: self._begin(act))  # type: ignore[misc]
+
+    def _begin(self, act: Act) -> None:
+        fault = act.fault
+        # The entry precedes what the act causes; whom it concerns is filled in as soon as that is known.
+        detail: dict[str, Any] = {"index": act.index, "fault": fault.verb}
+        self._journal.add(self._clock.now, Happening.FAULT_BEGIN, fault.text, **detail)
+        entry = self._journal.entries[-1]
+        pods, nodes, undo = self._begins[type(fault)](act, fault)
+        entry.detail["pods"] = tuple(pod.metadata.key for pod in pods)
+        entry.detail["nodes"] = tuple(nodes)
+        entry.detail["targets"] = tuple(str(target) for target in fault.targets)
+        if not pods and not nodes and fault.aims_at is not None:
+            self._journal.add(self._clock.now, Happening.NOTE, f"{fault.text}: there is nothing that it could act on")
+        ends_ns = fault.ends_ns
+        if undo is not None and ends_ns is not None:
+            lift = undo
+            self._clock.after(ends_ns - self._clock.now, lambda: self._end(act, lift))
+
+    def _end(self, act: Act, undo: Undo) -> None:
+        self._journal.add(self._clock.now, Happening.FAULT_END, act.fault.text, index=act.index)
+        undo()
+
+    # ---- targets -----------------------------------------------------------------------------------------------------
+
+    def _pods(self, targets: Iterable[Target]) -> list[Pod]:
+        found: dict[str, Pod] = {}
+        for target in targets:
+            for pod in pods_of(self._machinery.store, target):
+                found[pod.metadata.key] = pod
+        return list(found.values())
+
+    def _nodes(self, targets: Iterable[Target]) -> list[str]:
+        found: dict[str, None] = {}
+        for target in targets:
+            for node in self._machinery.store.each(Node):
+                labels = node.metadata.labels
+                if target.labels:
+                    chosen = all(labels.get(key) == value for key, value in target.labels)
+                elif target.kind == "zone":
+                    chosen = node.zone == target.name
+                else:
+                    chosen = target.name in ("*", node.metadata.name)
+                if chosen:
+                    found[node.metadata.name] = None
+        return list(found)
+
+    def _hosts(self, names: Iterable[str]) -> list[Host]:
+        wanted = set(names)
+        return [host for host in self._network.fabric.hosts if host.name in wanted]
+
+    # ---- pods --------------------------------------------------------------------------------------------------------
+
+    def _kill(self, act: Act, fault: models.Kill) -> tuple[list[Pod], list[str], Undo | None]:
+        pods = self._pods(fault.targets)
+        for pod in pods:
+            self._machinery.kill_container(pod)
+        return pods, [], None
+
+    def _delete(self, act: Act, fault: models.Delete) -> tuple[list[Pod], list[str], Undo | None]:
+        store = self._machinery.store
+        pods: list[Pod] = []
+        for target in fault.targets:
+            if target.is_pods and (target.kind == "pod" or target.index is not None):
+                chosen = pods_of(store, target)
+                grace = None if fault.grace_ns is None else -(-fault.grace_ns // 1_000_000_000)
+                for pod in chosen:
+                    store.delete(Pod, pod.metadata.key, grace)
+                pods += chosen
+            else:
+                model = _model_of(target)
+                if target.is_pods:
+                    pods += pods_of(store, target)
+                try:
+                    store.delete(model, target.key)
+                except NotFoundError:
+                    self._journal.add(self._clock.now, Happening.NOTE, f"{target} is not there any more")
+        return pods, [], None
+
+    def _on_servers(
+        self, targets: tuple[Target, ...], begin: Callable[[Server], None], end: Callable[[Server], None]
+    ) -> tuple[list[Pod], list[str], Undo | None]:
+        pods = self._pods(targets)
+        servers = self._machinery.servers_of(pods)
+        for server in servers:
+            begin(server)
+
+        def undo() -> None:
+            for server in servers:
+                end(server)
+
+        return pods, [], undo
+
+    def _hang(self, act: Act, fault: models.Hang) -> tuple[list[Pod], list[str], Undo | None]:
+        return self._on_servers(fault.targets, Server.hang, Server.resume)
+
+    def _slow(self, act: Act, fault: models.Slow) -> tuple[list[Pod], list[str], Undo | None]:
+        def slow(server: Server) -> None:
+            server.slowdown *= fault.factor
+
+        def normal(server: Server) -> None:
+            server.slowdown /= fault.factor
+
+        return self._on_servers(fault.targets, slow, normal)
+
+    def _close_port(self, act: Act, fault: models.ClosePort) -> tuple[list[Pod], list[str], Undo | None]:
+        return self._on_servers(fault.targets, Server.close_port, Server.reopen_port)
+
+    def _dns_down(self, act: Act, fault: models.DnsDown) -> tuple[list[Pod], list[str], Undo | None]:
+        label, value = DNS_SELECTOR
+        target = Target("pod", "*", "kube-system", None, ((label, value),))
+        return self._on_servers((target,), Server.hang, Server.resume)
+
+    def _fail_readiness(self, act: Act, fault: models.FailReadiness) -> tuple[list[Pod], list[str], Undo | None]:
+        pods = self._pods(fault.targets)
+        for pod in pods:
+            self._machinery.fail_readiness(pod, True)
+
+        def undo() -> None:
+            for pod in pods:
+                self._machinery.fail_readiness(pod, False)
+
+        return pods, [], undo
+
+    # ---- objects -----------------------------------------------------------------------------------------------------
+
+    def _scale(self, act: Act, fault: models.Scale) -> tuple[list[Pod], list[str], Undo | None]:
+        store = self._machinery.store
+        model = _model_of(fault.scale)
+        obj: Any = store.get(model, fault.scale.key)
+        if obj is None:
+            self._journal.add(self._clock.now, Happening.NOTE, f"{fault.scale} is not there")
+            return [], [], None
+        pods = pods_of(store, fault.scale)
+        store.update(obj.model_copy(update={"spec": obj.spec.model_copy(update={"replicas": fault.replicas})}))
+        return pods[fault.replicas :], [], None
+
+    def _rollout(self, act: Act, fault: models.Rollout) -> tuple[list[Pod], list[str], Undo | None]:
+        store = self._machinery.store
+        pods: list[Pod] = []
+        for target in fault.targets:
+            obj: Any = store.get(_model_of(target), target.key)
+            if obj is None:
+                continue
+            pods += pods_of(store, target)
+            template = obj.spec.template
+            annotations = {**template.metadata.annotations, RESTARTED_ANNOTATION: f"{self._clock.now} ns"}
+            metadata = template.metadata.model_copy(update={"annotations": annotations})
+            spec = obj.spec.model_copy(update={"template": template.model_copy(update={"metadata": metadata})})
+            store.update(obj.model_copy(update={"spec": spec}))
+        return pods, [], None
+
+    def _apply(self, act: Act, fault: models.Apply) -> tuple[list[Pod], list[str], Undo | None]:
+        store = self._machinery.store
+        manifests = Manifests()
+        for data in fault.objects:
+            problems = read_object(manifests, data, Document("apply", data, (1, 1), {}))
+            assert not problems, problems
+        manifests.settle()
+        for obj in manifests.objects:
+            old: Any = store.get(type(obj), obj.metadata.key)
+            if old is None:
+                store.create(obj)
+            else:
+                store.update(_applied(old, obj))
+        return [], [], None
+
+    # ---- nodes and network -------------------------------------------------------------------------------------------
+
+    def _down(self, act: Act, fault: models.Down) -> tuple[list[Pod], list[str], Undo | None]:
+        nodes = self._nodes(fault.targets)
+        pods = [pod for pod in self._machinery.store.each(Pod) if pod.spec.node_name in nodes]
+        for name in nodes:
+            self._machinery.node_down(name)
+
+        def undo() -> None:
+            for name in nodes:
+                self._machinery.node_up(name)
+
+        return pods, nodes, undo
+
+    def _partition(self, act: Act, fault: models.Partition) -> tuple[list[Pod], list[str], Undo | None]:
+        nodes = self._nodes(fault.targets)
+        pods = [pod for pod in self._machinery.store.each(Pod) if pod.spec.node_name in nodes]
+        self._machinery.cut_off(nodes)
+        return pods, nodes, lambda: self._machinery.reconnect(nodes)
+
+    def _disturb(self, act: Act, disturbance: Disturbance) -> Undo:
+        fabric = self._network.fabric
+        fabric.topology.add_fault(act.index, disturbance)
+        fabric.changed()
+
+        def undo() -> None:
+            fabric.topology.remove_fault(act.index)
+            fabric.changed()
+
+        return undo
+
+    def _loss(self, act: Act, fault: models.Loss) -> tuple[list[Pod], list[str], Undo | None]:
+        disturbance = Disturbance(_ends(fault.on), _ends(fault.to or ()), loss=fault.loss)
+        return [], self._nodes(fault.on), self._disturb(act, disturbance)
+
+    def _delay(self, act: Act, fault: models.Delay) -> tuple[list[Pod], list[str], Undo | None]:
+        disturbance = Disturbance(_ends(fault.on), _ends(fault.to or ()), delay_ns=fault.delay_ns, jitter_ns=fault.jitter_ns)
+        return [], self._nodes(fault.on), self._disturb(act, disturbance)
+
+    def _stop_proxy(self, act: Act, fault: models.StopProxy) -> tuple[list[Pod], list[str], Undo | None]:
+        nodes = self._nodes(fault.targets)
+        for name in nodes:
+            self._machinery.stop_proxy(name)
+
+        def undo() -> None:
+            for name in nodes:
+                self._machinery.start_proxy(name)
+
+        return [], nodes, undo
+
+    def _api_server(self, act: Act, fault: models.ApiServer) -> tuple[list[Pod], list[str], Undo | None]:
+        self._machinery.api_server(available=False)
+        return [], [], lambda: self._machinery.api_server(available=True)
+
+    def _conntrack_max(self, act: Act, fault: models.ConntrackMax) -> tuple[list[Pod], list[str], Undo | None]:
+        hosts = self._hosts(self._nodes(fault.on))
+        before = [(host, host.conntrack.limit) for host in hosts]
+        for host in hosts:
+            host.conntrack.limit = fault.conntrack_max
+
+        def undo() -> None:
+            for host, limit in before:
+                host.conntrack.limit = limit
+
+        return [], [host.name for host in hosts], undo
+
+    def _ipvs_modules(self, act: Act, fault: models.IpvsModules) -> tuple[list[Pod], list[str], Undo | None]:
+        nodes = self._nodes(fault.on)
+        for name in nodes:
+            self._machinery.lose_ipvs_modules(name)
+        return [], nodes, None
+
+
+def _ends(targets: Iterable[Target]) -> tuple[str, ...]:
+    return tuple(f"{target.kind}/{target.name}" for target in targets)
+
+
+def _model_of(target: Target) -> type[KubeObject]:
+    from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
+    from svcsim.kube.api.ingress import Ingress
+    from svcsim.kube.api.service import Service
+    from svcsim.kube.api.workloads import DaemonSet
+
+    models_by_kind: dict[str, type[KubeObject]] = {
+        "deployment": Deployment, "daemonset": DaemonSet, "statefulset": StatefulSet, "replicaset": ReplicaSet,
+        "replicationcontroller": ReplicationController, "pod": Pod, "node": Node, "service": Service, "endpoints": Endpoints,
+        "endpointslice": EndpointSlice, "ingress": Ingress,
+    }
+    return models_by_kind[target.kind]
+
+
+def _applied(old: Any, new: Any) -> Any:
+    """What `kubectl apply` makes of an object: the new spec and labels, what the API server had filled in kept."""
+    metadata = old.metadata.model_copy(
+        update={"labels": dict(new.metadata.labels), "annotations": {**old.metadata.annotations, **new.metadata.annotations}}
+    )
+    fields = {name: getattr(new, name) for name in new.model_fields_set if name not in ("metadata", "status", "kind", "api_version")}
+    if "spec" in fields:
+        given = {name: getattr(new.spec, name) for name in new.spec.model_fields_set}
+        fields["spec"] = old.spec.model_copy(update=given)
+    return old.model_copy(update={"metadata": metadata, **fields})
