@@ -35,13 +35,14 @@ class Contents:
     """Programmes by port and the elements of each map; `holders` counts the nodes that have exactly this.
 
     `rivals` holds the entries of keys that several ports claim, sorted by port; the last one stands in the map. `ports` are the
-    ports of each Service (`namespace/name`) that are here.
+    ports of each Service (`namespace/name`) that are here, `rules` the number of rules in their chains.
     """
 
     programmes: dict[ServicePortName, Programme] = field(default_factory=dict)
     maps: dict[str, dict[Key, Entry]] = field(default_factory=lambda: {name: {} for name in MAPS})
     rivals: dict[tuple[str, Key], list[Entry]] = field(default_factory=dict)
     ports: dict[str, tuple[ServicePortName, ...]] = field(default_factory=dict)
+    rules: int = 0
     signature: int = 0
     holders: int = 0
 
@@ -49,7 +50,7 @@ class Contents:
         """The same contents, held by nobody."""
         maps = {name: dict(entries) for name, entries in self.maps.items()}
         rivals = {key: list(entries) for key, entries in self.rivals.items()}
-        return Contents(dict(self.programmes), maps, rivals, dict(self.ports), self.signature)
+        return Contents(dict(self.programmes), maps, rivals, dict(self.ports), self.rules, self.signature)
 
     def signature_after(self, changes: Programmes) -> int:
         """The signature that `apply` would leave."""
@@ -59,9 +60,17 @@ class Contents:
             signature += (programme.signature if programme else 0) - (before.signature if before else 0)
         return signature & _SIGNATURE_MASK
 
+    def rules_after(self, changes: Programmes) -> int:
+        """The number of rules in chains of Services that `apply` would leave."""
+        rules = self.rules
+        for name, programme in changes.items():
+            before = self.programmes.get(name)
+            rules += (programme.rules if programme else 0) - (before.rules if before else 0)
+        return rules
+
     def apply(self, changes: Programmes) -> None:
         """Put the changed programmes in place of those before."""
-        self.signature = self.signature_after(changes)
+        self.signature, self.rules = self.signature_after(changes), self.rules_after(changes)
         for name, programme in changes.items():
             before = self.programmes.pop(name, None)
             if before is not None:

@@ -21,6 +21,7 @@ from svcsim.kubeproxy.nftables_programme import Flavour, Programme, build
 from svcsim.kubeproxy.nftables_table import NftablesTable
 from svcsim.kubeproxy.service_ports import ServicePortInfo, ServicePortName
 from svcsim.kubeproxy.settings import ProxySettings
+from svcsim.kubeproxy.sync_loop import Prepared
 from svcsim.kubeproxy.topology import categorize, depends_on_node
 from svcsim.linux.address import Address
 
@@ -51,7 +52,7 @@ class Written:
 
     @property
     def operations(self) -> int:
-        """Operations of the transaction: a chain that is written is added and emptied first. Chains are deleted in another one."""
+        """Operations of the transaction: a chain is added and emptied before it is written. Chains are deleted in another one."""
         written = 2 * self.chains + self.rules + self.sets + self.elements
         return written + self.sets_deleted + self.elements_deleted + self.chains_emptied
 
@@ -117,8 +118,56 @@ def local_addresses(settings: ProxySettings) -> tuple[Address, ...]:
     return (*settings.family_local_ips, settings.node_ip, loopback)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Programmes to put in place, the chains that go out of use thereby and the affinity sets that are deleted."""
+
+    wanted: Programmes
+    chains_emptied: tuple[str, ...]
+    sets_deleted: tuple[str, ...]
+
+    @classmethod
+    def of(cls, contents: Contents, wanted: Programmes) -> _Plan:
+        emptied: list[str] = []
+        deleted: list[str] = []
+        for name, programme in wanted.items():
+            before = contents.programmes.get(name)
+            if before is not None and before is not programme:
+                emptied += [chain for chain in before.chains if programme is None or chain not in programme.chains]
+                deleted += [each for each in before.sets if programme is None or each not in programme.sets]
+        return cls(wanted, tuple(emptied), tuple(deleted))
+
+    def written(self, table: NftablesTable, contents: Contents, chains_deleted: int, *, full: bool) -> Written:
+        programmes = [programme for programme in self.wanted.values() if programme is not None]
+        chains = sum(len(programme.chains) for programme in programmes)
+        rules = sum(programme.rules for programme in programmes)
+        sets = sum(len(programme.sets) for programme in programmes)
+        added, removed = changed_elements(contents, self.wanted)
+        if full:
+            chains += len(table.base.chains)
+            rules += sum(len(chain.rules) for chain in table.base.chains.values())
+            sets += len(table.base.sets)
+            added, removed = sum(len(programme.entries) for programme in programmes) + len(table.nodeport_ips), 0
+        return Written(
+            full=full,
+            services=len(dict.fromkeys(name.service_key for name in self.wanted)),
+            chains=chains,
+            rules=rules,
+            sets=sets,
+            sets_deleted=len(self.sets_deleted),
+            elements=added,
+            elements_deleted=removed,
+            chains_emptied=len(self.chains_emptied),
+            chains_deleted=chains_deleted,
+        )
+
+
 class NftablesProxier:
-    """One node's kube-proxy: `sync` brings the table in line with what the tracker has seen; `table` decides packets."""
+    """One node's kube-proxy; `table` decides packets.
+
+    A sync has two instants: `prepare` takes what is pending and works out what to write, `commit` of what it returns puts it in
+    force when the transaction is through. Between them packets meet the old table.
+    """
 
     def __init__(
         self, settings: ProxySettings, tracker: ChangeTracker, library: ProgrammeLibrary, *, matches_port_again: bool = False
@@ -133,11 +182,13 @@ class NftablesProxier:
             base_table(settings), library.pool.take(), local_addresses(settings), nodeport_ips(settings)
         )
         self.needs_full_sync = True
+        self.written = Written(full=False)
 
-    def sync(self, now_ns: int) -> tuple[Changes, Written]:
-        """Take over all that is pending; tells what it was and what it wrote."""
+    def prepare(self, now_ns: int, *, full: bool = False) -> Prepared:
+        """Take over all that is pending and work out what it changes; `written` then tells what the transaction holds."""
         changes = self.tracker.checkout()
-        full = self.needs_full_sync
+        full = full or self.needs_full_sync
+        self.needs_full_sync = False
         keys: Iterable[str] = self.tracker.services if full else changes.keys
         contents = self.table.contents
         wanted: dict[ServicePortName, Programme | None] = {}
@@ -150,55 +201,38 @@ class NftablesProxier:
         for name in gone:
             if name not in wanted:
                 wanted[name] = None
-        written = self._write(contents, wanted, full, now_ns)
-        self.table.use(self.library.pool.step(contents, wanted))
-        self.needs_full_sync = False
-        return changes, written
+        plan = _Plan.of(contents, wanted)
+        due = [chain for chain, since in self.table.stale_chains.items() if since < now_ns - STALE_CHAIN_NS]
+        self.written = plan.written(self.table, contents, len(due), full=full)
 
-    def _write(self, contents: Contents, wanted: Programmes, full: bool, now_ns: int) -> Written:
-        """Count what the transaction holds; keep track of chains out of use and of affinity sets."""
+        def commit() -> None:
+            self._commit(plan, due, now_ns)
+
+        rules = self.table.contents.rules_after(wanted) + sum(len(chain.rules) for chain in self.table.base.chains.values())
+        return Prepared(changes, full, self.written.services, rules, commit)
+
+    def sync(self, now_ns: int) -> tuple[Changes, Written]:
+        """`prepare` and `commit` at once; tells what changed and what was written."""
+        prepared = self.prepare(now_ns)
+        prepared.commit()
+        return prepared.changes, self.written
+
+    def fail(self) -> None:
+        """nft refused the transaction: what was pending is lost, so the next sync is a full one."""
+        self.needs_full_sync = True
+
+    def _commit(self, plan: _Plan, due: list[str], now_ns: int) -> None:
         stale = self.table.stale_chains
-        due = [chain for chain, since in stale.items() if since < now_ns - STALE_CHAIN_NS]
         for chain in due:
-            del stale[chain]
-        chains = rules = sets = emptied = 0
-        removed: list[str] = []
-        for name, programme in wanted.items():
-            before = contents.programmes.get(name)
-            old_chains, old_sets = (before.chains, before.sets) if before else ({}, {})
-            new_chains, new_sets = (programme.chains, programme.sets) if programme else ({}, {})
-            chains += len(new_chains)
-            rules += programme.rules if programme else 0
-            sets += len(new_sets)
-            for chain in new_chains:
+            stale.pop(chain, None)
+        for programme in plan.wanted.values():
+            for chain in programme.chains if programme else ():
                 stale.pop(chain, None)
-            for chain in old_chains:
-                if chain not in new_chains:
-                    stale[chain] = now_ns
-                    emptied += 1
-            gone = [each for each in old_sets if each not in new_sets]
-            removed += gone
-            self.table.keep_sets(gone, new_sets)
-        added, deleted = changed_elements(contents, wanted)
-        if full:
-            base = self.table.base
-            chains += len(base.chains)
-            rules += sum(len(chain.rules) for chain in base.chains.values())
-            sets += len(base.sets)
-            programmes = [programme for programme in wanted.values() if programme]
-            added, deleted = sum(len(programme.entries) for programme in programmes) + len(self.table.nodeport_ips), 0
-        return Written(
-            full=full,
-            services=len(dict.fromkeys(name.service_key for name in wanted)),
-            chains=chains,
-            rules=rules,
-            sets=sets,
-            sets_deleted=len(removed),
-            elements=added,
-            elements_deleted=deleted,
-            chains_emptied=emptied,
-            chains_deleted=len(due),
-        )
+        stale.update(dict.fromkeys(plan.chains_emptied, now_ns))
+        for programme in plan.wanted.values():
+            self.table.keep_sets((), programme.sets if programme else {})
+        self.table.keep_sets(plan.sets_deleted, {})
+        self.table.use(self.library.pool.step(self.table.contents, plan.wanted))
 
     def forget(self) -> None:
         """The node lost power: its table is gone, and the next sync is a full one."""
