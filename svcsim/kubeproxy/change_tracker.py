@@ -117,12 +117,13 @@ class Changes:
 class ChangeTracker:
     """One node's view of Services and slices, as of its last sync, and what is pending."""
 
-    __slots__ = ("_pending_services", "_pending_slices", "catalogue", "node_name", "services", "slices")
+    __slots__ = ("_pending_services", "_pending_slices", "catalogue", "node_name", "services", "slices", "snapshot")
 
     def __init__(self, catalogue: Catalogue, node_name: str = "", snapshot: Snapshot | None = None) -> None:
         """A tracker that has applied nothing, or a snapshot that it shares with others (all of it is then new to its proxier)."""
         self.catalogue = catalogue
         self.node_name = node_name
+        self.snapshot = snapshot
         self.services: SharedMap[str, Ports] = SharedMap(snapshot.services if snapshot else None)
         self.slices: SharedMap[str, Slices] = SharedMap(snapshot.slices if snapshot else None)
         self._pending_services: dict[str, Ports] = {}
