@@ -27,7 +27,8 @@ from svcsim.kubeproxy.pace import Pace
 class Prepared:
     """A sync that has been worked out and not yet been written.
 
-    `services` counts those rewritten, `rules` the rules or objects that the node will have in all. `commit` makes packets see it.
+    `services` counts those rewritten, `rules` the rules or objects that the node will have in all; `saved`: the kernel's table is
+    listed at the end, to find chains that are out of use. `commit` makes packets see it.
     """
 
     changes: Changes
@@ -35,6 +36,7 @@ class Prepared:
     services: int
     rules: int
     commit: Callable[[], None]
+    saved: bool = False
 
 
 class Proxier(Protocol):
