@@ -7,7 +7,7 @@ import click
 
 @click.command("validate")
 @click.argument("files", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change a value of each scenario first; may be repeated.")
+@click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change a value first; may be repeated.")
 @click.option("--quiet", "-q", is_flag=True, help="Print mistakes only.")
 @click.option("--strict", is_flag=True, help="Count notes (such as a fault after the end of the run) as mistakes.")
 def validate(files: tuple[str, ...], settings: tuple[str, ...], quiet: bool, strict: bool) -> None:

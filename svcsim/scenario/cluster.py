@@ -60,6 +60,12 @@ class Nodes(NodePool):
 
     list: tuple[NodePool, ...] = ()
 
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if self.list and self.count is not None:
+            raise ValueError("give either 'list' or 'count'")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:

@@ -16,16 +16,18 @@ def resolved_data(scenario: Scenario) -> dict[str, Any]:
     """The complete scenario as plain data."""
     written = scenario.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_RAW)
     origin = scenario.origin
-    if not any(path.startswith("kubernetes") and "proxy" not in path for path in scenario.compare):
+    if not _compares(scenario, "kubernetes"):
         # A comparison of versions is one of their default modes, too, so that the mode stays open there.
-        written["kubernetes"]["proxy"]["mode"] = scenario.kubernetes.mode
+        written["kubernetes"]["proxy"] = {"mode": scenario.kubernetes.mode, **_without(written["kubernetes"]["proxy"], "mode")}
     written["run"]["warmup"] = duration_text(scenario.run.measured_from_ns)
-    if scenario.nodes:
+    if scenario.nodes and not _compares(scenario, "cluster.nodes"):
         nodes = [node.model_dump(mode="json", by_alias=True, exclude_none=True) for node in scenario.nodes]
         written["cluster"]["nodes"] = {"list": nodes}
     for fault, model in zip(written.get("faults", []), scenario.faults, strict=True):
         if isinstance(model, Apply):
             fault["apply"] = list(model.objects)
+    if isinstance(origin.data.get("services"), dict):
+        [written["services"]] = written["services"]
     manifests = [*(origin.data.get("manifests") or scenario.manifests), *origin.added]
     raw = {"manifests": manifests, "compare": dict(scenario.compare)}
     complete = {}
@@ -41,6 +43,15 @@ def resolved_data(scenario: Scenario) -> dict[str, Any]:
 def resolved_yaml(scenario: Scenario) -> str:
     """The complete scenario as the text of a scenario file; loading it gives the same scenario."""
     return dump(resolved_data(scenario))
+
+
+def _compares(scenario: Scenario, part: str) -> bool:
+    """Whether a path of the comparison leads into a part, which then keeps the shape that the path counts on."""
+    return any(path == part or path.startswith((f"{part}.", f"{part}[")) for path in scenario.compare)
+
+
+def _without(data: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key != name}
 
 
 def _pruned(value: Any) -> Any:

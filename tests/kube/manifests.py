@@ -255,7 +255,8 @@ items:
     priority: 0
     tolerations:
     - {effect: NoExecute, key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}
-    volumes: [{name: kube-api-access-x, projected: {defaultMode: 420, sources: [{serviceAccountToken: {expirationSeconds: 3607}}]}}]
+    volumes:
+    - {name: kube-api-access-x, projected: {defaultMode: 420, sources: [{serviceAccountToken: {expirationSeconds: 3607}}]}}
   status:
     conditions:
     - {lastProbeTime: null, lastTransitionTime: "2024-03-01T10:01:05Z", status: "True", type: Ready}
@@ -276,7 +277,8 @@ items:
         {"apiVersion":"v1","kind":"Service"}
     creationTimestamp: "2024-03-01T10:00:50Z"
     managedFields:
-    - {apiVersion: v1, fieldsType: FieldsV1, fieldsV1: {"f:spec": {"f:ports": {".": {}, "k:{\\"port\\":80}": {}}}}, manager: kubectl}
+    - {apiVersion: v1, fieldsType: FieldsV1, fieldsV1: {"f:spec": {"f:ports": {".": {}, "k:{\\"port\\":80}": {}}}},
+       manager: kubectl}
     name: web
     namespace: default
     resourceVersion: "2001"

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from svcsim.errors import InputError
 from svcsim.kube.timings import load_timings
-from svcsim.linux.packet import TCP
 from svcsim.scenario import Scenario, load, loads
 from svcsim.scenario.cluster import Nodes, expand
 from svcsim.scenario.expect import metric_name, parse_window
@@ -19,8 +18,6 @@ from svcsim.scenario.workload import FAILURES
 from svcsim.units import MS, S
 from svcsim.yamlsource import dump
 from tests.scenario.samples import MANIFESTS, sample
-
-assert TCP
 
 
 def test_a_scenario_that_says_nothing_but_its_manifests_is_complete() -> None:
@@ -115,7 +112,8 @@ def test_timings_are_those_of_the_version_with_the_scenarios_own() -> None:
 
 
 def test_the_first_entry_that_matches_a_pod_is_its_server() -> None:
-    scenario = sample("servers: [{match: {app: web}, ports: [9090], workers: 1}, {match: {app: web}, workers: 2}, {workers: 3}]")
+    scenario = sample(
+        "servers: [{match: {app: web}, ports: [9090], workers: 1}, {match: {app: web}, workers: 2}, {workers: 3}]")
     assert scenario.servers_for("default", {"app": "web", "x": "y"}, 9090).workers == 1
     assert scenario.servers_for("default", {"app": "web"}, 8080).workers == 2
     assert scenario.servers_for("default", {"app": "db"}).workers == 3
@@ -139,7 +137,7 @@ def test_files_are_found_beside_the_scenario(tmp_path) -> None:
 
 
 def test_further_documents_of_the_file_are_manifests() -> None:
-    text = "kind: Scenario\nmetadata: {name: two}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n"
+    text = "kind: Scenario\n---\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80}]}\n"
     assert [obj.metadata.name for obj in loads(text).objects] == ["a", "load-client"]
 
 
@@ -153,7 +151,7 @@ def test_overrides_change_values_by_path_and_leave_the_rest() -> None:
     assert scenario.workloads[0].arrivals.poisson_per_s == 9
     assert scenario.kubernetes.label == "ipvs/lc"
     assert scenario.kubernetes.proxy.min_sync_period_ns == 2 * S
-    assert [obj.replicas for obj in scenario.objects if obj.kind == "Deployment"][0] == 5
+    assert next(obj for obj in scenario.objects if obj.kind == "Deployment").replicas == 5
     assert (scenario.faults, len(scenario.nodes)) == ((), 2)
 
 
@@ -167,9 +165,10 @@ def test_what_is_odd_but_possible_becomes_a_note() -> None:
 
 
 def test_a_workload_may_name_what_a_fault_or_the_generator_makes() -> None:
-    scenario = sample("services: {count: 20}\nworkloads: [{to: 'tcp://filler-20.filler:80'}, {to: 'http://later'}, {to: 'udp://kube-dns.kube-system:53'},"
-                      " {to: 'http://10.0.0.9:8080'}]\nfaults: [{at: 1s, apply: {apiVersion: v1, kind: Service, metadata: {name: later},"
-                      " spec: {ports: [{port: 80}]}}}]")
+    scenario = sample(
+        "services: {count: 20}\nworkloads: [{to: 'tcp://filler-20.filler:80'}, {to: 'http://later'},"
+        " {to: 'udp://kube-dns.kube-system:53'}, {to: 'http://10.0.0.9:8080'}]\n"
+        "faults: [{at: 1s, apply: {apiVersion: v1, kind: Service, metadata: {name: later}, spec: {ports: [{port: 80}]}}}]")
     assert len(scenario.workloads) == 4
 
 
@@ -184,9 +183,11 @@ def test_generated_services_have_slices_with_addresses_of_their_own() -> None:
 
 
 def test_expectations_are_ready_to_be_evaluated() -> None:
-    scenario = sample("faults: [{name: crash, at: 10s, kill: deployment/web}]\nexpect:\n"
-                      "  - 'load: p(99.9) <= 20ms during fault[crash]..+30s mode iptables'\n  - {metric: outage, fault: crash, below: 3s}\n"
-                      "  - share.max_over_mean < 1.5\n  - error_rate < 1% during warmup..end\n")
+    scenario = sample(
+        "faults: [{name: crash, at: 10s, kill: deployment/web}]\nexpect:\n"
+        "  - 'load: p(99.9) <= 20ms during fault[crash]..+30s mode iptables'\n"
+        "  - {metric: outage, fault: crash, below: 3s}\n  - share.max_over_mean < 1.5\n"
+        "  - error_rate < 1% during warmup..end\n")
     first, second, third, fourth = scenario.expectations()
     assert (first.metric, first.high, first.high_inclusive, first.start_ns, first.end_ns, first.mode, first.workload) == (
         "latency.p999", 20 * MS, True, 10 * S, 40 * S, "iptables", "load")
@@ -234,11 +235,22 @@ def test_thousands_of_services_load_quickly() -> None:
     assert time.process_time() - began < 2
 
 
-WORDS = ["kubernetes", "proxy", "mode", "ipvs", "cluster", "nodes", "count", "network", "workloads", "to", "from", "arrivals", "poisson",
-         "faults", "at", "kill", "down", "for", "run", "duration", "seed", "compare", "expect", "metric", "below", "servers",
-         "serviceTime", "manifests", "file", "services", "timings", "version", "1s", "10/s", "http://web", "deployment/web[0]",
-         "node/worker-1", "latency.p99", "kubernetes.proxy", "fault[0]..", "p99 < 1ms", "labels", "1.31", "apply", "outside", "rtt",
-         "empirical", "lognormal", "list", "kind", "Scenario", "links", "between", "closed", "resolve", "calibration", "workloads[0].to"]
+def loaded_or_told(text: str, overrides: dict | None = None) -> bool:
+    """Whether a text is a scenario, or its mistakes are told: nothing else may happen."""
+    try:
+        return isinstance(loads(text, "s.yaml", overrides=overrides), Scenario)
+    except InputError as error:
+        return bool(error.problems)
+
+
+WORDS = [
+    "kubernetes", "proxy", "mode", "ipvs", "cluster", "nodes", "count", "network", "workloads", "to", "from",
+    "arrivals", "poisson", "faults", "at", "kill", "down", "for", "run", "duration", "seed", "compare", "expect",
+    "metric", "below", "servers", "serviceTime", "manifests", "file", "services", "timings", "version", "1s", "10/s",
+    "http://web", "deployment/web[0]", "node/worker-1", "latency.p99", "kubernetes.proxy", "fault[0]..", "p99 < 1ms",
+    "labels", "1.31", "apply", "outside", "rtt", "empirical", "lognormal", "list", "kind", "Scenario", "links",
+    "between", "closed", "resolve", "calibration", "workloads[0].to",
+]
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 100) | st.sampled_from(WORDS) | st.text(max_size=4) | st.floats(0, 2),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
@@ -252,10 +264,7 @@ def test_any_tree_is_a_scenario_or_an_input_error(tree: dict) -> None:
     text = dump(tree)
     if "manifests" not in tree:
         text += MANIFESTS
-    try:
-        assert isinstance(loads(text, "s.yaml"), Scenario)
-    except InputError as error:
-        assert error.problems
+    assert loaded_or_told(text)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=300)
@@ -264,16 +273,13 @@ def test_any_tree_is_a_scenario_or_an_input_error(tree: dict) -> None:
     items=st.lists(st.dictionaries(st.sampled_from(WORDS), TREES, max_size=4) | TREES, max_size=3),
 )
 def test_any_tree_in_a_list_is_a_scenario_or_an_input_error(part: str, items: list) -> None:
-    try:
-        assert isinstance(loads(dump({part: items}) + MANIFESTS, "s.yaml"), Scenario)
-    except InputError as error:
-        assert error.problems
+    assert loaded_or_told(dump({part: items}) + MANIFESTS)
 
 
 @settings(deadline=None)
-@given(path=st.text(alphabet="ab.[]0rundseti", max_size=12) | st.sampled_from(["run.seed", "workloads[0]", "faults[0].at"]), value=TREES)
+@given(
+    path=st.text(alphabet="ab.[]0rundseti", max_size=12) | st.sampled_from(["run.seed", "workloads[0]", "faults[0].at"]),
+    value=TREES,
+)
 def test_any_override_is_a_scenario_or_an_input_error(path: str, value: object) -> None:
-    try:
-        loads("workloads: [{name: a}]" + MANIFESTS, overrides={path: value})
-    except InputError as error:
-        assert error.problems
+    assert loaded_or_told("workloads: [{name: a}]" + MANIFESTS, {path: value})

@@ -14,8 +14,9 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("apiVersion: svcsim/v2", "1:13: apiVersion: 'svcsim/v2' is not one of svcsim/v1 (did you mean 'svcsim/v1'?)"),
         ("metadata: {name: 'a b'}", "1:18: metadata.name: string should match pattern '^[A-Za-z0-9][-A-Za-z0-9._]*$'"),
         # kubernetes
-        ("kubernetes: {proxy: {mode: iptable}}", "1:28: kubernetes.proxy.mode: 'iptable' is not one of userspace, iptables, ipvs, nftables"
-         " (did you mean 'iptables'?)"),
+        ("kubernetes: {proxy: {mode: iptable}}",
+         "1:28: kubernetes.proxy.mode: 'iptable' is not one of userspace, iptables, ipvs, nftables (did you mean "
+         "'iptables'?)"),
         ("kubernetes: {proxy: ipvz/rr}", "1:21: kubernetes.proxy: 'ipvz/rr' is no proxy mode (did you mean 'ipvs'?)"),
         ("kubernetes: {proxy: ipvs/wlcc}", "1:21: kubernetes.proxy: 'wlcc' is not one of"),
         ("kubernetes: {proxy: {mode: iptables, scheduler: lc}}",
@@ -36,7 +37,8 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
          "1:24: kubernetes.timings.nodeMonitorGrase: unknown field 'nodeMonitorGrase' (did you mean 'nodeMonitorGrace'?)"),
         ("kubernetes: {timings: {nodeMonitorGrace: 3}}",
          "1:42: kubernetes.timings.nodeMonitorGrace: a duration carries a unit, as in '250ms' or '30s' (got 3)"),
-        ("kubernetes: {serviceCIDR: 10.96.0.1/12}", "1:27: kubernetes.serviceCIDR: not a block of addresses: 10.96.0.1/12 has host bits set"),
+        ("kubernetes: {serviceCIDR: 10.96.0.1/12}",
+         "1:27: kubernetes.serviceCIDR: not a block of addresses: 10.96.0.1/12 has host bits set"),
         ("kubernetes: {dns: {server: bind}}", "1:28: kubernetes.dns.server: 'bind' is not one of coredns, kube-dns"),
         # cluster
         ("cluster: {nodes: 0}", "1:18: cluster.nodes: 0 is out of range: at least 1 is allowed"),
@@ -47,15 +49,18 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("cluster: {nodes: {cors: 4}}", "1:19: cluster.nodes.cors: unknown field 'cors' (did you mean 'cores'?)"),
         ("cluster: {network: {rtt: {sameZone: 200}}}",
          "1:37: cluster.network.rtt.sameZone: a duration carries a unit, as in '250ms' or '30s' (got 200)"),
-        ("cluster: {network: {rtt: {crossZone: -1ms}}}", "1:38: cluster.network.rtt.crossZone: a duration is not negative (got '-1ms')"),
+        ("cluster: {network: {rtt: {crossZone: -1ms}}}",
+         "1:38: cluster.network.rtt.crossZone: a duration is not negative (got '-1ms')"),
         ("cluster: {network: {loss: 120%}}", "1:27: cluster.network.loss: a share lies between 0 and 1"),
-        ("cluster: {network: {bandwidth: 10G}}", "1:32: cluster.network.bandwidth: not a bandwidth: '10G' (write '100Mbit/s' or '10Gbit/s')"),
+        ("cluster: {network: {bandwidth: 10G}}",
+         "1:32: cluster.network.bandwidth: not a bandwidth: '10G' (write '100Mbit/s' or '10Gbit/s')"),
         ("cluster: {network: {cni: calico}}", "1:26: cluster.network.cni: 'calico' is not one of bridge, routed"),
         ("cluster: {network: {links: [{between: [node/worker-1], loss: 1%}]}}",
          "1:39: cluster.network.links[0].between: at least 2 items expected here"),
         ("cluster: {network: {links: [{between: [node/worker-1, node/worker-9], loss: 1%}]}}",
          "1:55: cluster.network.links[0].between[1]: there is no node 'worker-9' (did you mean 'worker-3'?)"),
-        ("cluster: {outside: [{name: db, address: db.example}]}", "1:41: cluster.outside[0].address: 'db.example' is not an IP address"),
+        ("cluster: {outside: [{name: db, address: db.example}]}",
+         "1:41: cluster.outside[0].address: 'db.example' is not an IP address"),
         ("cluster: {conntrack: {max: 0}}", "1:28: cluster.conntrack.max: 0 is out of range: at least 1 is allowed"),
         # workloads
         ("workloads: [{to: web}]", "1:18: workloads[0].to: not a URL: 'web' (write 'http://web.default.svc:80')"),
@@ -68,28 +73,38 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
          "1:18: workloads[0].to: there is no Service 'web' in namespace 'shop', but one in 'default'"),
         ("workloads: [{to: 'http://web:81'}]", "1:18: workloads[0].to: Service web has no port 81 (it has 80/TCP 'http')"),
         ("workloads: [{to: 'udp://web:80'}]", "1:18: workloads[0].to: port 80 of Service web is TCP, and udp:// is UDP"),
-        ("workloads: [{to: 'nodePort://web:80'}]", "1:18: workloads[0].to: Service web is of type ClusterIP and has no node port"),
+        ("workloads: [{to: 'nodePort://web:80'}]",
+         "1:18: workloads[0].to: Service web is of type ClusterIP and has no node port"),
         ("workloads: [{to: 'http://www.example.com'}]",
          "1:18: workloads[0].to: 'www.example.com' is neither a Service's name (write 'web.default.svc') nor a host"),
         ("workloads: [{from: {deployment: clint}}]", "1:20: workloads[0].from: there is no deployment 'clint' (valid: web)"),
-        ("workloads: [{from: {node: worker-7}}]", "1:20: workloads[0].from: there is no node 'worker-7' (did you mean 'worker-3'?)"),
-        ("workloads: [{from: {outside: laptop}}]", "1:20: workloads[0].from: there is no host outside 'laptop' under cluster.outside"),
+        ("workloads: [{from: {node: worker-7}}]",
+         "1:20: workloads[0].from: there is no node 'worker-7' (did you mean 'worker-3'?)"),
+        ("workloads: [{from: {outside: laptop}}]",
+         "1:20: workloads[0].from: there is no host outside 'laptop' under cluster.outside"),
         ("workloads: [{from: {labels: {app: wep}}}]", "1:20: workloads[0].from: no pod of namespace default has these labels"),
-        ("workloads: [{from: {pod: a, node: b}}]", "1:20: workloads[0].from: give exactly one of deployment, daemonset, statefulset, pod,"),
+        ("workloads: [{from: {pod: a, node: b}}]",
+         "1:20: workloads[0].from: give exactly one of deployment, daemonset, statefulset, pod,"),
         ("workloads: [{from: web}]", "1:20: workloads[0].from: who sends is written as 'deployment/client', not 'web'"),
-        ("workloads: [{arrivals: {poison: 400/s}}]", "1:25: workloads[0].arrivals.poison: unknown field 'poison' (did you mean 'poisson'?)"),
-        ("workloads: [{arrivals: {poisson: 400}}]", "1:34: workloads[0].arrivals.poisson: a rate is expected, as '400/s' or '30/min', not 400"),
+        ("workloads: [{arrivals: {poison: 400/s}}]",
+         "1:25: workloads[0].arrivals.poison: unknown field 'poison' (did you mean 'poisson'?)"),
+        ("workloads: [{arrivals: {poisson: 400}}]",
+         "1:34: workloads[0].arrivals.poisson: a rate is expected, as '400/s' or '30/min', not 400"),
         ("workloads: [{arrivals: {poisson: 1/s, constant: 2/s}}]",
          "1:24: workloads[0].arrivals: give exactly one of poisson, constant, onoff, ramp, closed"),
-        ("workloads: [{arrivals: {closed: {users: 0}}}]", "1:41: workloads[0].arrivals.closed.users: 0 is out of range: at least 1"),
-        ("workloads: [{arrivals: {ramp: {from: 0/s, to: 0/s}}}]", "1:31: workloads[0].arrivals.ramp: at least one rate is more than zero"),
+        ("workloads: [{arrivals: {closed: {users: 0}}}]",
+         "1:41: workloads[0].arrivals.closed.users: 0 is out of range: at least 1"),
+        ("workloads: [{arrivals: {ramp: {from: 0/s, to: 0/s}}}]",
+         "1:31: workloads[0].arrivals.ramp: at least one rate is more than zero"),
         ("workloads: [{timeout: 0s}]", "1:23: workloads[0].timeout: the duration is more than zero here (got '0s')"),
         ("workloads: [{timeout: 1e400}]", "1:23: workloads[0].timeout: the number 1e400 is too large"),
         ("workloads: [{timeout: .nan}]", "1:23: workloads[0].timeout: .nan is not a number to compute with"),
         ("workloads: [{timeout: [1s]}]", "1:23: workloads[0].timeout: a duration is expected, as '250ms' or '30s', not a list"),
         ("workloads: [{timeout: 999999d}]", "1:23: workloads[0].timeout: '999999d' is longer than the limit of 366 days"),
-        ("workloads: [{retries: {on: [refusd]}}]", "1:29: workloads[0].retries.on[0]: 'refusd' is no failure to retry on (did you mean"),
-        ("workloads: [{resolve: sometimes}]", "1:23: workloads[0].resolve: one of connection, interval(30s), once, never is expected,"),
+        ("workloads: [{retries: {on: [refusd]}}]",
+         "1:29: workloads[0].retries.on[0]: 'refusd' is no failure to retry on (did you mean"),
+        ("workloads: [{resolve: sometimes}]",
+         "1:23: workloads[0].resolve: one of connection, interval(30s), once, never is expected,"),
         ("workloads: [{resolve: interval(0s)}]", "1:23: workloads[0].resolve: the interval is more than zero"),
         ("workloads: [{name: a}, {name: a}]", "1:31: workloads[1].name: two workloads are called 'a'"),
         ("workloads: [{start: 2m}]", "1:21: workloads[0].start: the run ends before, after 1m"),
@@ -99,7 +114,8 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("servers: [{serviceTime: {lognormal: {median: 9ms, p99: 8ms}}}]",
          "1:37: servers[0].serviceTime.lognormal: p99 is not below the median"),
         ("servers: [{serviceTime: {gamma: {mean: 9ms}}}]", "1:33: servers[0].serviceTime.gamma: give either 'cv' or 'shape'"),
-        ("servers: [{serviceTime: {uniform: {min: 9ms, max: 8ms}}}]", "1:35: servers[0].serviceTime.uniform: max is not below min"),
+        ("servers: [{serviceTime: {uniform: {min: 9ms, max: 8ms}}}]",
+         "1:35: servers[0].serviceTime.uniform: max is not below min"),
         ("servers: [{serviceTime: {}}]", "1:25: servers[0].serviceTime: give exactly one of constant, exponential, lognormal,"),
         ("servers: [{serviceTime: {empirical: none.txt}}]", "1:37: servers[0].serviceTime.empirical: cannot read"),
         ("servers: [{drain: maybe}]", "1:19: servers[0].drain: 'maybe' is not one of finish, exit, ignore"),
@@ -112,16 +128,21 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("faults: [{kill: deployment/web}]", "1:10: faults[0]: 'at' is missing"),
         ("faults: [{at: 3s, kill: deployment/web, for: 3s}]", "1:41: faults[0].for: unknown field 'for' (valid: at, kill, name)"),
         ("faults: [{at: 3s, kill: web}]", "1:25: faults[0].kill: not a target: 'web' (write 'deployment/web[1]', 'pod/web-0' or"),
-        ("faults: [{at: 3s, kill: deploymnt/web}]", "1:25: faults[0].kill: unknown kind 'deploymnt' in 'deploymnt/web' (did you mean"),
+        ("faults: [{at: 3s, kill: deploymnt/web}]",
+         "1:25: faults[0].kill: unknown kind 'deploymnt' in 'deploymnt/web' (did you mean"),
         ("faults: [{at: 3s, kill: deployment/wep}]", "1:25: faults[0].kill: there is no deployment 'wep' (did you mean 'web'?)"),
         ("faults: [{at: 3s, kill: 'deployment/web[3]'}]", "1:25: faults[0].kill: deployment/web has 3 pods, [0] to [2]"),
         ("faults: [{at: 3s, kill: node/worker-1}]", "1:10: faults[0]: kill is aimed at pods, and node/worker-1 is none of them"),
-        ("faults: [{at: 3s, down: deployment/web}]", "1:10: faults[0]: down is aimed at nodes, and deployment/web is none of them"),
-        ("faults: [{at: 3s, down: node/worker-9}]", "1:25: faults[0].down: there is no node 'worker-9' (did you mean 'worker-3'?)"),
+        ("faults: [{at: 3s, down: deployment/web}]",
+         "1:10: faults[0]: down is aimed at nodes, and deployment/web is none of them"),
+        ("faults: [{at: 3s, down: node/worker-9}]",
+         "1:25: faults[0].down: there is no node 'worker-9' (did you mean 'worker-3'?)"),
         ("faults: [{at: 3s, down: zone/z}]", "1:25: faults[0].down: there is no zone 'z'"),
-        ("faults: [{at: 3s, down: node/worker-1, for: 0s}]", "1:45: faults[0].for: the duration is more than zero here (got '0s')"),
+        ("faults: [{at: 3s, down: node/worker-1, for: 0s}]",
+         "1:45: faults[0].for: the duration is more than zero here (got '0s')"),
         ("faults: [{at: -3s, kill: deployment/web}]", "1:15: faults[0].at: a duration is not negative (got '-3s')"),
-        ("faults: [{at: 3s, slow: deployment/web, factor: fast}]", "1:49: faults[0].factor: a factor is expected, as 10 or '10x', not 'fast'"),
+        ("faults: [{at: 3s, slow: deployment/web, factor: fast}]",
+         "1:49: faults[0].factor: a factor is expected, as 10 or '10x', not 'fast'"),
         ("faults: [{at: 3s, loss: 5%}]", "1:10: faults[0]: 'on' is missing"),
         ("faults: [{at: 3s, scale: node/worker-1, replicas: 3}]",
          "1:10: faults[0]: a Deployment, StatefulSet, ReplicaSet or ReplicationController is scaled, not node/worker-1"),
@@ -129,12 +150,15 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("faults: [{at: 3s, apply: {file: none.yaml}}]", "1:26: faults[0].apply: cannot read"),
         ("faults: [{at: 3s, apply: {apiVersion: v1, kind: Service, metadata: {name: b}, spec: {prts: []}}}]",
          "1:86: faults[0].apply.spec.prts: unknown field 'prts' (did you mean 'ports'?)"),
-        ("faults: [{at: 1s, name: a, dns: down}, {at: 2s, name: a, dns: down}]", "1:55: faults[1].name: two faults are called 'a'"),
+        ("faults: [{at: 1s, name: a, dns: down}, {at: 2s, name: a, dns: down}]",
+         "1:55: faults[1].name: two faults are called 'a'"),
         # run
-        ("run: {duration: 10s, warmup: 10s}", "1:6: run: warmup (10s) is shorter than duration (10s), or nothing would be measured"),
+        ("run: {duration: 10s, warmup: 10s}",
+         "1:6: run: warmup (10s) is shorter than duration (10s), or nothing would be measured"),
         ("run: {seed: -1}", "1:13: run.seed: -1 is out of range: at least 0 is allowed"),
         ("run: {seed: 1.5}", "1:13: run.seed: a whole number is expected, not 1.5"),
-        ("run: {seed: 99999999999999999999}", "1:13: run.seed: the number 99999999999999999999… is beyond the limit of 9223372036854775807"),
+        ("run: {seed: 99999999999999999999}",
+         "1:13: run.seed: the number 99999999999999999999… is beyond the limit of 9223372036854775807"),
         ("run: {replications: 0}", "1:21: run.replications: 0 is out of range: at least 1 is allowed"),
         ("run: 5", "1:6: run: a mapping is expected, not 5"),
         ("run:\n  seed: 1\n  seed: 2", "3:3: run.seed: the key 'seed' stands twice in this mapping (first in line 2)"),
@@ -143,14 +167,16 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("services: {count: 100000, endpoints: 20, endpointCIDR: 10.0.0.0/24}",
          "1:11: services: 10.0.0.0/24 has room for 254 endpoints, not for 2000000"),
         # compare
-        ("compare: {run.seed: 1}", "1:10: compare: a list of values for 'run.seed' is expected (or a mapping from label to value), not 1"),
+        ("compare: {run.seed: 1}",
+         "1:10: compare: a list of values for 'run.seed' is expected (or a mapping from label to value), not 1"),
         ("compare: {kubernetes.proxy: [iptables, ipvz]}", "1:40: compare['kubernetes.proxy'][1]: 'ipvz' is no proxy mode"),
         ("compare: {kubernetes.prxy.mode: [iptables]}", "1:34: compare['kubernetes.prxy.mode'][0]"),
         ("compare: {'workloads[7].timeout': [1s]}",
          "1:36: compare['workloads[7].timeout'][0]: 'workloads[7].timeout': there is no list in which to choose '7'"),
         ("compare: {run.seed: [1, 1]}", "1:10: compare: two combinations are called 'seed=1'; give labels, as {name: value, …}"),
         # expect
-        ("expect: [{metric: latency.p9, below: 1ms}]", "1:10: expect[0]: there is no metric 'latency.p9' (did you mean 'latency.p"),
+        ("expect: [{metric: latency.p9, below: 1ms}]",
+         "1:10: expect[0]: there is no metric 'latency.p9' (did you mean 'latency.p"),
         ("expect: [p99 < 20]", "1:10: expect[0]: a bound on latency.p99 carries a unit, as in '20ms' (got '20')"),
         ("expect: [p99 ~ 20ms]", "1:10: expect[0]: not an expectation: 'p99 ~ 20ms' (write 'p99 < 20ms' or"),
         ("expect: [{metric: p99}]", "1:10: expect[0]: a bound is missing: give below, above, atMost or atLeast"),
@@ -163,7 +189,8 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("expect: [{metric: p99, below: 1ms, during: 'fault[0]..'}]", "1:10: expect[0]: there is no fault [0] (there are 0)"),
         ("expect: [{metric: p99, below: 1ms, workload: w}]", "1:46: expect[0].workload: there is no workload 'w' (valid: load)"),
         ("expect: [{metric: p99, below: 1ms, mode: ipvs}]", "1:42: expect[0].mode: there is no variant 'ipvs' (valid: iptables)"),
-        ("expect: [{metric: p99, below: 1ms, fault: 0}]", "1:10: expect[0]: latency.p99 is not a figure of a fault; choose the time with"),
+        ("expect: [{metric: p99, below: 1ms, fault: 0}]",
+         "1:10: expect[0]: latency.p99 is not a figure of a fault; choose the time with"),
         ("expect: [{metric: outage, below: 1s, workload: load}]",
          "1:10: expect[0]: outage is a figure of a fault and knows neither workload nor window"),
         # calibration
@@ -190,12 +217,14 @@ def test_mistakes_in_the_list_of_manifests(manifests: str, message: str) -> None
 
 
 def test_which_service_is_meant_is_asked_if_there_are_several() -> None:
-    second = MANIFESTS + "  - {apiVersion: v1, kind: Service, metadata: {name: b}, spec: {selector: {app: web}, ports: [{port: 1}]}}\n"
+    spec = "{selector: {app: web}, ports: [{port: 1}]}"
+    second = MANIFESTS + f"  - {{apiVersion: v1, kind: Service, metadata: {{name: b}}, spec: {spec}}}\n"
     assert mistake("", second) == "3:1: workloads[0]: 'to' is missing, and there are 2 Services: web, b (write 'to: http://web.default.svc:80')"
 
 
 def test_mistakes_are_told_together_in_the_order_of_their_lines() -> None:
-    found = mistakes("run: {seed: x}\nfaults:\n  - {at: 5, kill: pod/x}\nworkloads:\n  - {timeout: .inf, retries: {attempts: 0}}\n")
+    faults = "faults:\n  - {at: 5, kill: pod/x}\n"
+    found = mistakes("run: {seed: x}\n" + faults + "workloads:\n  - {timeout: .inf, retries: {attempts: 0}}\n")
     assert [message.partition(" ")[0] for message in found] == ["s.yaml:1:13:", "s.yaml:3:10:", "s.yaml:5:15:", "s.yaml:5:41:"]
 
 
@@ -225,7 +254,8 @@ def test_a_mistake_in_a_manifest_file_is_told_where_it_stands(tmp_path) -> None:
     from svcsim.errors import InputError
     from svcsim.scenario import load
 
-    (tmp_path / "web.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  port: 80\n  ports: [{port: 80}]\n")
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  port: 80\n  ports: [{port: 80}]\n"
+    (tmp_path / "web.yaml").write_text(service)
     (tmp_path / "s.yaml").write_text("manifests:\n  - file: web.yaml\nrun: {seed: x}\n")
     with pytest.raises(InputError) as caught:
         load(tmp_path / "s.yaml")

@@ -1,0 +1,164 @@
+"""A comparison becomes single scenarios with labels, and one file reproduces them all."""
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svcsim.scenario import Scenario, json_schema, load, loads, resolved_yaml, variants
+from svcsim.scenario.paths import set_value, split
+from svcsim.yamlsource import parse
+from tests.scenario.samples import sample
+
+SHIPPED = sorted(Path(__file__).parents[2].joinpath("scenarios").glob("*.yaml"))
+
+
+def labels(scenario: Scenario) -> list[str]:
+    return [label for label, _ in variants(scenario)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ["iptables"]),
+        ("kubernetes: {proxy: ipvs/lc}", ["ipvs/lc"]),
+        ("compare: {kubernetes.proxy: [userspace, {mode: iptables}, ipvs/lc, {mode: ipvs, scheduler: rr}]}",
+         ["userspace", "iptables", "ipvs/lc", "ipvs/rr"]),
+        ("kubernetes: {proxy: ipvs}\ncompare: {kubernetes.proxy.scheduler: [rr, sed]}", ["ipvs/rr", "ipvs/sed"]),
+        ("compare: {kubernetes.proxy.mode: [iptables, nftables], cluster.nodes.count: [2, 3]}",
+         ["iptables/count=2", "iptables/count=3", "nftables/count=2", "nftables/count=3"]),
+        ("compare: {'workloads[load].connections': {kept: keepalive, new: {keepalive: false}}}\nworkloads: [{name: load}]",
+         ["kept", "new"]),
+        ("compare: {'manifests[deployment/web].spec.replicas': [1, 2]}", ["replicas=1", "replicas=2"]),
+        ("compare: {kubernetes.version: ['1.1', '1.2']}", ["version=1.1", "version=1.2"]),
+    ],
+)
+def test_each_combination_has_a_label(text: str, expected: list[str]) -> None:
+    assert labels(sample(text)) == expected
+
+
+def test_a_variant_is_a_whole_scenario_of_its_own() -> None:
+    scenario = sample("compare: {kubernetes.proxy: [iptables, ipvs/lc], 'manifests[deployment/web].spec.replicas': [1, 5]}")
+    found = [
+        (one.kubernetes.label, [obj.replicas for obj in one.objects if obj.kind == "Deployment"], dict(one.compare))
+        for _, one in variants(scenario)
+    ]
+    assert found == [("iptables", [1, 3], {}), ("iptables", [5, 3], {}), ("ipvs/lc", [1, 3], {}), ("ipvs/lc", [5, 3], {})]
+    assert [obj.replicas for obj in scenario.objects if obj.kind == "Deployment"] == [3, 3]
+
+
+def test_null_takes_a_value_away() -> None:
+    text = "compare: {'manifests[service/web].spec.sessionAffinity': {none: null, ip: ClientIP}}"
+    services = [obj for _, one in variants(sample(text)) for obj in one.objects if obj.kind == "Service"]
+    affinities = [service.spec.session_affinity for service in services]
+    assert affinities == ["None", "ClientIP"]
+
+
+def test_the_default_mode_follows_the_compared_version() -> None:
+    scenario = sample("compare: {kubernetes.version: ['1.1', '1.2']}")
+    assert [one.kubernetes.mode for _, one in variants(scenario)] == ["userspace", "iptables"]
+    again = loads(resolved_yaml(scenario))
+    assert [one.kubernetes.mode for _, one in variants(again)] == ["userspace", "iptables"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_resolved_file_alone_gives_the_same_scenario(path: Path, tmp_path, monkeypatch) -> None:
+    scenario = load(path, {"run.seed": 12345})
+    text = resolved_yaml(scenario)
+    monkeypatch.chdir(tmp_path)
+    again = loads(text, "resolved.yaml")
+    assert resolved_yaml(again) == text
+    assert again.objects == scenario.objects
+    assert again.run.seed == 12345
+    assert again.nodes == scenario.nodes
+    assert labels(again) == labels(scenario)
+    for (_, one), (_, other) in zip(variants(scenario), variants(again), strict=True):
+        assert one.kubernetes.label == other.kubernetes.label
+        for part in ("cluster", "services", "workloads", "servers", "faults", "calibration"):
+            before, after = getattr(one, part), getattr(other, part)
+            if part == "cluster":
+                before, after = before.network, after.network
+            assert dumped(before) == dumped(after), part
+    assert [str(found) for found in again.expectations()] == [str(found) for found in scenario.expectations()]
+
+
+def dumped(value: object) -> object:
+    if isinstance(value, tuple):
+        return [dumped(item) for item in value]
+    return value.model_dump()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_each_shipped_scenario_begins_with_the_question_that_it_answers(path: Path) -> None:
+    comment = path.read_text().partition("apiVersion")[0]
+    assert comment.startswith("# ")
+    assert "?" in comment
+    assert load(path).notes == ()
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_schema_accepts_each_shipped_scenario_and_its_resolved_form(path: Path) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for text in (path.read_text(), resolved_yaml(load(path))):
+        [document] = parse(text, path.name)
+        assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(plain(document.root))] == []
+
+
+def plain(value: object) -> object:
+    """Data without the floats that remember their text, which a schema validator need not know."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return float(value) if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize(
+    "text", ["wrklds: []", "run: {seed: x}", "faults: [{at: 1s, kil: a/b}]", "kubernetes: {proxy: {mod: x}}"])
+def test_the_schema_refuses_what_the_loader_refuses(text: str) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert list(validator.iter_errors(parse(text, "x")[0].root))
+
+
+def test_the_schema_is_valid_and_describes_fields() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert "Default: 5 s" in str(schema) or "default: 5 s" in str(schema)
+    assert schema["$defs"]["Run"]["properties"]["warmup"]["description"].startswith("Requests sent before are not measured")
+
+
+def test_paths_choose_items_by_place_by_name_and_by_kind() -> None:
+    data = {"a": [{"name": "x", "v": 1}, {"kind": "Service", "metadata": {"name": "web"}, "v": 2}]}
+    before = str(data)
+    changed = dict(data)
+    assert set_value(changed, "a[x].v", 5) == ("a", 0, "v")
+    assert set_value(changed, "a[service/web].v", 6) == ("a", 1, "v")
+    assert set_value(changed, "a[1].new.deep", 7) == ("a", 1, "new", "deep")
+    service = {"kind": "Service", "metadata": {"name": "web"}, "v": 6, "new": {"deep": 7}}
+    assert changed["a"] == [{"name": "x", "v": 5}, service]
+    assert str(data) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "a path is expected"), ("a..b", "not a path"), (".a", "not a path"), ("a[", "a bracket is open or empty"),
+        ("a[]", "empty"), ("a[9].v", "there is no item 9"), ("a[y].v", "no item is called 'y'"),
+        ("s.v", "leads into a single value"), ("s[0]", "no list"),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_why(path: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        set_value({"a": [{"name": "x"}], "s": 1}, path, 5)
+
+
+@given(st.text(max_size=20))
+def test_a_path_is_split_or_refused(path: str) -> None:
+    try:
+        steps = split(path)
+    except ValueError:
+        return
+    assert steps
+    assert all(text for text, _ in steps)
