@@ -11,6 +11,7 @@ from collections.abc import Callable
 from svcsim.kubeproxy.change_tracker import ChangeTracker
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
 from svcsim.kubeproxy.iptables_proxier import IptablesProxier
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.linux.packet import FirstPacketPath
 
@@ -29,3 +30,16 @@ def _iptables(settings: ProxySettings, tracker: ChangeTracker) -> Sync:
 
 
 PATHS["iptables"] = _iptables
+
+
+def _nftables(settings: ProxySettings, tracker: ChangeTracker) -> Sync:
+    proxier = NftablesProxier(settings, tracker, ProgrammeLibrary())
+
+    def sync() -> FirstPacketPath:
+        proxier.sync(0)
+        return proxier.table
+
+    return sync
+
+
+PATHS["nftables"] = _nftables
