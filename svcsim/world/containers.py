@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from svcsim.datapath.host import Host, Namespace
+from svcsim.datapath.host import Namespace
 from svcsim.datapath.network import Network
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
@@ -21,6 +21,9 @@ from svcsim.scenario.servers import Serving
 from svcsim.workload.name_server import NameService
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.clients import Clients
+
+Exited = Callable[[str, str, int], None]
+"""(node, pod as `namespace/name`, exit code): a process has ended by itself."""
 
 DNS_LABEL = ("k8s-app", "kube-dns")
 
@@ -40,7 +43,7 @@ class Containers:
 
     def __init__(
         self, scenario: Scenario, network: Network, store: Store, clients: Clients, names: NameService,
-        dns_profile: ServerProfile,
+        dns_profile: ServerProfile, exited: Exited,
     ) -> None:
         self._scenario = scenario
         self._network = network
@@ -48,6 +51,7 @@ class Containers:
         self._clients = clients
         self._names = names
         self._dns_profile = dns_profile
+        self.exited = exited
         self._hosts = {host.name: host for host in network.fabric.hosts}
         self._profiles: dict[int, ServerProfile] = {}
         self.running: dict[str, Running] = {}
@@ -81,16 +85,20 @@ class Containers:
         self._serve(running)
         self._clients.pod_started(pod, running.namespace)
 
-    def terminate(self, pod: Pod, exited: Callable[[], None]) -> None:
-        """SIGTERM: the process ends when it has done what it does then, and `exited` is called."""
-        running = self.running.get(pod.metadata.key)
-        if running is None:
-            exited()
-            return
-        self._clients.pod_stopped(pod, leaves=True)
-        server = running.server
+    def terminate(self, pod: Pod) -> None:
+        """SIGTERM: the process ends when it has done what it does then, and `exited` is told."""
+        key = pod.metadata.key
+
+        def exited() -> None:
+            self.exited(pod.spec.node_name, key, 0)
+
+        running = self.running.get(key)
+        if running is not None:
+            self._clients.pod_stopped(pod, leaves=True)
+        server = None if running is None else running.server
         if server is None:
-            exited()
+            # What has no work to finish ends with the signal; not within the call, as a process would not either.
+            self._network.fabric.later(0, exited)
             return
         server.on_exit = exited
         server.terminate()
@@ -105,28 +113,17 @@ class Containers:
             self._stop_serving(running)
 
     def remove(self, pod: Pod) -> None:
-        """The pod is gone: so is its sandbox, and nobody answers for its address."""
+        """The pod is gone: so is its sandbox, and nobody answers for its address; what still ran there is gone without a word."""
         running = self.running.pop(pod.metadata.key, None)
         if running is None:
             return
-        self._clients.pod_stopped(pod, leaves=True)
+        self._clients.pod_stopped(pod, leaves=running.namespace.host.up)
         if running.server is not None:
-            self._stop_serving(running)
+            running.server.on_exit = None
+            running.server.power_off()
+            self._close_ports(running)
         if not running.namespace.is_host:
             self._network.fabric.remove_namespace(running.namespace)
-
-    def power_off(self, host: Host) -> None:
-        """The node lost power: its pods are gone without a word."""
-        for key, running in list(self.running.items()):
-            if running.namespace.host is host:
-                del self.running[key]
-                self._clients.pod_stopped(running.pod, leaves=False)
-                if running.server is not None:
-                    running.server.power_off()
-                    running.server = None
-                if not running.namespace.is_host:
-                    self._network.fabric.remove_namespace(running.namespace)
-        host.namespace.listeners.clear()
 
     def exec_succeeds(self, pod: Pod) -> bool:
         """Whether a command in the pod's container would succeed: its process lives."""
@@ -170,11 +167,14 @@ class Containers:
             namespace.listeners[port] = server
 
     def _stop_serving(self, running: Running) -> None:
+        server = running.server
+        if server is not None:
+            server.on_exit = None
+            server.kill()
+            self._close_ports(running)
+
+    def _close_ports(self, running: Running) -> None:
         server, running.server = running.server, None
-        if server is None:
-            return
-        server.on_exit = None
-        server.kill()
         for port in running.ports:
             if running.namespace.listeners.get(port) is server:
                 del running.namespace.listeners[port]

@@ -1,0 +1,132 @@
+"""Cluster DNS in a world: its pods and Service where the manifests bring none, what they know, and each pod's resolver."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+from svcsim.datapath.host import Namespace
+from svcsim.kube.api.endpoints import EndpointSlice
+from svcsim.kube.api.service import Service
+from svcsim.kube.api.workloads import Deployment
+from svcsim.kube.client import Client
+from svcsim.kube.dns.answers import DnsServer
+from svcsim.kube.dns.config import DnsConfig, upstream_host
+from svcsim.kube.dns.pod_dns import KubeletDns, pod_resolv_conf
+from svcsim.kube.dns.resolver import Resolver
+from svcsim.kube.dns.zone import Zone
+from svcsim.kube.kinds import KubeObject
+from svcsim.kube.store import Change, Event
+from svcsim.linux.address import parse_address
+from svcsim.scenario.model import Scenario
+from svcsim.units import S
+
+DNS_NAMESPACE = "kube-system"
+DNS_SERVICE = "kube-dns"
+DNS_LABELS = {"k8s-app": "kube-dns"}
+DEFAULT_TTL_NS = 30 * S
+"""What kubeadm's Corefile sets, and kube-dns' own constant (see kube/data/timing.toml)."""
+
+
+def resolves_names(scenario: Scenario) -> bool:
+    """Whether any workload asks DNS: then the cluster needs one."""
+    return any(
+        workload.to is not None and not workload.to.is_address and not workload.to.is_node_port
+        and workload.resolve.policy != "never" and (workload.from_ is None or workload.from_.outside is None)
+        for workload in scenario.workloads
+    )
+
+
+def dns_address(scenario: Scenario) -> str:
+    """The virtual IP of cluster DNS: that of the manifests' kube-dns Service, or the tenth of the service CIDR, as kubeadm takes."""
+    for obj in scenario.objects:
+        if isinstance(obj, Service) and obj.metadata.key == f"{DNS_NAMESPACE}/{DNS_SERVICE}" and obj.spec.cluster_ip:
+            return obj.spec.cluster_ip
+    return str(ip_network(scenario.kubernetes.service_cidr).network_address + 10)
+
+
+def dns_objects(scenario: Scenario) -> list[KubeObject]:
+    """The Service and Deployment of cluster DNS, unless the manifests hold them or nobody asks for names."""
+    present = any(obj.metadata.key == f"{DNS_NAMESPACE}/{DNS_SERVICE}" for obj in scenario.objects if isinstance(obj, Service))
+    if present or not resolves_names(scenario):
+        return []
+    dns = scenario.kubernetes.dns
+    ports: list[dict[str, Any]] = [
+        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+    ]
+    service = Service.model_validate(
+        {
+            "metadata": {"name": DNS_SERVICE, "namespace": DNS_NAMESPACE, "labels": DNS_LABELS},
+            "spec": {"clusterIP": dns_address(scenario), "selector": DNS_LABELS, "ports": ports},
+        }
+    )
+    container = {
+        "name": dns.server,
+        "ports": [
+            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+        ],
+    }
+    deployment = Deployment.model_validate(
+        {
+            "metadata": {"name": dns.server, "namespace": DNS_NAMESPACE, "labels": DNS_LABELS},
+            "spec": {
+                "replicas": dns.replicas,
+                "selector": {"matchLabels": DNS_LABELS},
+                "template": {"metadata": {"labels": DNS_LABELS}, "spec": {"containers": [container]}},
+            },
+        }
+    )
+    return [service, deployment]
+
+
+class Naming:
+    """What cluster DNS knows, shared by its pods, and the resolvers of the pods that ask it."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        dns = scenario.kubernetes.dns
+        self.zone = Zone()
+        ttl_ns = DEFAULT_TTL_NS if dns.ttl_ns is None else dns.ttl_ns
+        upstream = {
+            f"{host.name.lower()}.": upstream_host(f"{host.name.lower()}.", (parse_address(host.address),), ttl_ns // S)
+            for host in scenario.cluster.outside
+        }
+        self.server = DnsServer(
+            self.zone,
+            DnsConfig(dialect=dns.server, zones=(f"{dns.domain}.",), ttl=ttl_ns // S, upstream=upstream),
+        )
+        self._kubelet = KubeletDns(cluster_dns=(dns_address(scenario),), cluster_domain=dns.domain)
+        self._asks = resolves_names(scenario)
+        self._resolvers: dict[str, Resolver] = {}
+
+    def follow(self, client: Client) -> None:
+        """Know what the API server holds, and hear of changes as the DNS server's watch delivers them."""
+        for service in client.store.each(Service):
+            self.zone.set_service(service)
+        for piece in client.store.each(EndpointSlice):
+            self.zone.set_slice(piece)
+        client.watch((Service, EndpointSlice), self._changed)
+
+    def _changed(self, event: Event) -> None:
+        obj, gone = event.obj, event.change is Change.DELETED
+        if isinstance(obj, Service):
+            if gone:
+                self.zone.remove_service((obj.metadata.namespace, obj.metadata.name))
+            else:
+                self.zone.set_service(obj)
+        elif isinstance(obj, EndpointSlice):
+            if gone:
+                self.zone.remove_slice(obj.metadata.key)
+            else:
+                self.zone.set_slice(obj)
+
+    def resolver_of(self, namespace: Namespace) -> Resolver | None:
+        """The resolver of a pod's processes; None for hosts, whose resolver is not the cluster's."""
+        if namespace.is_host or not self._asks:
+            return None
+        resolver = self._resolvers.get(namespace.name)
+        if resolver is None:
+            conf = pod_resolv_conf(self._kubelet, namespace.name.partition("/")[0]).conf
+            resolver = self._resolvers[namespace.name] = Resolver(conf)
+        return resolver

@@ -1,0 +1,227 @@
+"""One kube-proxy a node: the translator of its mode, what its packets then meet, and what a sync costs.
+
+Everything that nodes can share (read objects, rules of a Service for one flavour of node) is made once a world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from svcsim.calibration.costs import Costs
+from svcsim.datapath.host import Host
+from svcsim.datapath.network import Network
+from svcsim.engine.journal import Happening
+from svcsim.engine.streams import splitmix64, stream_seed
+from svcsim.kube.timings import Timings
+from svcsim.kubeproxy.change_tracker import Catalogue, Changes, ChangeTracker, Snapshot
+from svcsim.kubeproxy.conntrack_cleanup import stale_entries
+from svcsim.kubeproxy.iptables_proxier import IptablesProxier
+from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.pace import CompletionPace, Pace, TokenBucketPace
+from svcsim.kubeproxy.round_robin import RoundRobin, keyed_shuffle
+from svcsim.kubeproxy.settings import ProxySettings
+from svcsim.kubeproxy.sync_loop import Prepared, Proxier
+from svcsim.kubeproxy.userspace_proxier import Portal, UserspaceProxier
+from svcsim.kubeproxy.userspace_proxy import DialTimeouts, ProxyCharges, ProxyPort, ProxyProcess
+from svcsim.kubeproxy.userspace_udp import UdpProxyPort
+from svcsim.linux.address import Prefix
+from svcsim.linux.packet import TCP, UDP, FirstPacketPath
+from svcsim.scenario.model import Scenario
+from svcsim.world.addressing import Machine
+
+COMPLETION_PACE_SINCE = (1, 34)
+MILLISECOND_NS = 1_000_000
+DIALS = DialTimeouts(
+    tcp_ns=(250 * MILLISECOND_NS, 500 * MILLISECOND_NS, 1000 * MILLISECOND_NS, 2000 * MILLISECOND_NS),
+    udp_idle_ns=250 * MILLISECOND_NS,
+)
+"""`endpointDialTimeouts` and the default of `--udp-timeout` (pkg/proxy/userspace/proxysocket.go, kubernetes 1.17)."""
+
+
+@dataclass(slots=True)
+class NodeProxy:
+    """A node's translator, with the path that its packets take and what stopping it does to connections through it."""
+
+    proxier: Proxier
+    path: FirstPacketPath
+    stopped: Callable[[], None] = lambda: None
+    started: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True)
+class _IptablesOnNode:
+    """The iptables translator as the sync loop knows it."""
+
+    inner: IptablesProxier
+    make: Callable[[], IptablesProxier]
+    attach: Callable[[FirstPacketPath], None]
+    tracker: ChangeTracker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tracker = self.inner.tracker
+        self.attach(self.inner.table)
+
+    def prepare(self, now_ns: int, *, full: bool) -> Prepared:
+        """Work out a sync."""
+        inner = self.inner
+        plan = inner.prepare(now_ns, full=full)
+        changed = len({name.service_key for name in plan.swaps})
+        return Prepared(
+            plan.changes, plan.full, changed, plan.nat_total + plan.filter_total, lambda: inner.commit(plan),
+            saved=plan.deletes_chains,
+        )
+
+    def forget(self) -> None:
+        """The node lost power: begin with an empty kernel."""
+        self.inner = self.make()
+        self.tracker = self.inner.tracker
+        self.attach(self.inner.table)
+
+
+class Proxies:
+    """Makes the translators of a world."""
+
+    def __init__(
+        self, scenario: Scenario, network: Network, costs: Costs, timings: Timings, seed: int, snapshot: Snapshot,
+        catalogue: Catalogue,
+    ) -> None:
+        self._scenario = scenario
+        self._network = network
+        self._costs = costs
+        self._timings = timings
+        self._seed = seed
+        self._snapshot = snapshot
+        self._catalogue = catalogue
+        self._iptables = IptablesProgrammes()
+        self._nftables = ProgrammeLibrary()
+        self.without_ipvs: set[str] = set()
+
+    @property
+    def mode(self) -> str:
+        """The mode that nodes are asked to run."""
+        return self._scenario.kubernetes.mode
+
+    def settings(self, machine: Machine, mode: str) -> ProxySettings:
+        """How kube-proxy is set up on a node."""
+        kubernetes = self._scenario.kubernetes
+        return ProxySettings(
+            mode=mode,  # type: ignore[arg-type]
+            node_name=machine.name,
+            node_ip=machine.address,
+            local_ips=(machine.address,),
+            node_labels=machine.labels,
+            local_detector="ByCIDR",
+            cluster_cidr=Prefix.parse(self._scenario.cluster.network.pod_cidr),
+            masquerade_all=kubernetes.proxy.masquerade_all,
+            service_cidrs=(Prefix.parse(kubernetes.service_cidr),),
+            scheduler=kubernetes.scheduler,
+        )
+
+    def tracker(self, machine: Machine) -> ChangeTracker:
+        """A node's view of Services and slices, sharing what the run starts with."""
+        return ChangeTracker(self._catalogue, machine.name, self._snapshot)
+
+    def make(self, machine: Machine, host: Host) -> NodeProxy:
+        """The translator of a node in the scenario's mode, or iptables where the mode's kernel modules are missing."""
+        mode = self.mode
+        if mode == "ipvs" and machine.name in self.without_ipvs:
+            mode = "iptables"
+            self._network.fabric.journal.add(
+                self._network.fabric.clock.now, Happening.NOTE,
+                f"{machine.name}: kernel modules of IPVS are missing, kube-proxy uses iptables mode",
+            )
+        if mode == "userspace":
+            return self._userspace(machine, host)
+        if mode == "nftables":
+            inner = NftablesProxier(self.settings(machine, mode), self.tracker(machine), self._nftables)
+            return NodeProxy(inner, inner.table)
+        if mode == "ipvs":
+            return self._ipvs(machine, host)
+        return self._iptables_on(machine, host)
+
+    def _iptables_on(self, machine: Machine, host: Host) -> NodeProxy:
+        order = splitmix64(stream_seed(self._seed, f"iptables/order/{machine.name}"))
+
+        def make() -> IptablesProxier:
+            return IptablesProxier(self.settings(machine, "iptables"), self.tracker(machine), self._iptables, order=order)
+
+        def attach(path: FirstPacketPath) -> None:
+            host.path = path
+
+        inner = make()
+        return NodeProxy(_IptablesOnNode(inner, make, attach), inner.table)
+
+    def _ipvs(self, machine: Machine, host: Host) -> NodeProxy:
+        raise NotImplementedError
+
+    def _userspace(self, machine: Machine, host: Host) -> NodeProxy:
+        costs = self._costs.userspace
+        charges = ProxyCharges(
+            accept_ns=costs.accept_ns, dial_ns=costs.dial_ns, copy_ns=costs.copy_ns, copy_ns_per_kib=round(costs.copy_ns_per_kib),
+            wakeup_ns=costs.wakeup_ns,
+        )
+        process = ProxyProcess(host, self._network, charges, DIALS)
+        balancer: RoundRobin[tuple[int, int]] = RoundRobin(keyed_shuffle(self._seed, machine.name))
+        clock = self._network.fabric.clock
+        ports: dict[tuple[int, int], ProxyPort | UdpProxyPort] = {}
+
+        def opened(portal: Portal) -> None:
+            name = str(portal.info.name)
+
+            def pick(client: int, reset: bool) -> tuple[int, int] | None:
+                return balancer.next(name, client, clock.now, reset=reset)
+
+            port: ProxyPort | UdpProxyPort
+            port = ProxyPort(process, pick) if portal.info.protocol == "TCP" else UdpProxyPort(process, pick)
+            place = (TCP if portal.info.protocol == "TCP" else UDP, portal.proxy_port)
+            ports[place] = host.namespace.listeners[place] = port
+
+        def closed(portal: Portal) -> None:
+            place = (TCP if portal.info.protocol == "TCP" else UDP, portal.proxy_port)
+            port = ports.pop(place, None)
+            host.namespace.listeners.pop(place, None)
+            if port is not None:
+                port.stop()
+
+        def stopped() -> None:
+            process.running = False
+            for port in ports.values():
+                port.stop()
+
+        def started() -> None:
+            process.running = True
+
+        proxier = UserspaceProxier(self.settings(machine, "userspace"), self.tracker(machine), balancer, opened, closed)
+        return NodeProxy(proxier, proxier.path, stopped, started)
+
+    # ---- the loop's settings -----------------------------------------------------------------------------------------
+
+    def pace(self, mode: str) -> Pace:
+        """How often the loop may sync: the bucket of older versions, the pause after each sync of newer ones."""
+        kubernetes = self._scenario.kubernetes
+        given = kubernetes.proxy.min_sync_period_ns
+        interval_ns = self._timings.proxy_min_sync_ns(mode) if given is None else given
+        if kubernetes.minor is not None and kubernetes.minor < COMPLETION_PACE_SINCE:
+            return TokenBucketPace(interval_ns, self._timings.proxy_burst)
+        return CompletionPace(interval_ns)
+
+    def period_ns(self, mode: str) -> int:
+        """The longest time without a sync."""
+        given = self._scenario.kubernetes.proxy.sync_period_ns
+        if given is not None:
+            return given
+        return self._timings.proxy_sync_period_ns if mode in ("ipvs", "userspace") else self._timings.proxy_full_sync_period_ns
+
+    def cost_ns(self, prepared: Prepared, services: int) -> int:
+        """How long a sync takes to write what it has to."""
+        return self._costs.programming_ns(
+            "full" if prepared.full else "partial", services, prepared.services, prepared.rules, saved=prepared.saved
+        )
+
+    def clean_conntrack(self, host: Host, proxier: Proxier, changes: Changes) -> None:
+        """Forget UDP flows that lead to nobody any more, after a sync."""
+        if changes.conntrack_cleanup:
+            for entry in stale_entries(host.conntrack.live(), proxier.tracker, changes):
+                host.conntrack.delete(entry)
