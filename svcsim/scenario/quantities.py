@@ -36,7 +36,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=spelling, validate_by_name=True, validate_by_alias=True,
-        serialize_by_alias=True, use_attribute_docstrings=True,
+        serialize_by_alias=True,
     )
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from svcsim.scenario.distribution import SizeDistribution, TimeDistribution
 from svcsim.scenario.model import Scenario
+from svcsim.scenario.quantities import Part
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -34,6 +40,11 @@ def json_schema() -> dict[str, Any]:
     """The schema as plain data."""
     schema = Scenario.model_json_schema(by_alias=True, mode="validation")
     definitions = schema["$defs"]
+    for model in _parts(Part):
+        properties = (schema if model is Scenario else definitions.get(model.__name__, {})).get("properties", {})
+        for name, text in _documented(model):
+            if name in properties:
+                properties[name].setdefault("description", text)
     for name, shorthands in _SHORTHANDS.items():
         if name in definitions:
             full = definitions[name]
@@ -55,3 +66,30 @@ def json_schema() -> dict[str, Any]:
     version = definitions["Kubernetes"]["properties"]["version"]
     version["anyOf"] = [*version.get("anyOf", []), {"type": "number"}]
     return {"$schema": SCHEMA, "title": "svcsim scenario", **{key: value for key, value in schema.items() if key != "title"}}
+
+
+def _parts(model: type[Part]) -> Iterator[type[Part]]:
+    """All kinds of parts that a scenario is made of."""
+    for part in model.__subclasses__():
+        yield part
+        yield from _parts(part)
+
+
+def _documented(model: type[Part]) -> Iterator[tuple[str, str]]:
+    """The YAML name of each field that a docstring follows, and the docstring, those of base classes included.
+
+    Read from the source, and only when a schema is asked for: pydantic can do the same, but at each import.
+    """
+    for base in model.__mro__:
+        if not issubclass(base, Part) or base is Part or base.__module__ not in sys.modules:
+            continue
+        tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
+        body = next((node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == base.__name__), [])
+        for statement, following in pairwise(body):
+            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+                continue
+            field = model.model_fields.get(statement.target.id)
+            if field is None or not isinstance(following, ast.Expr) or not isinstance(following.value, ast.Constant):
+                continue
+            if isinstance(following.value.value, str):
+                yield field.alias or statement.target.id, inspect.cleandoc(following.value.value)
