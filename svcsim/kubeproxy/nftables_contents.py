@@ -36,6 +36,7 @@ class Contents:
 
     `rivals` holds the entries of keys that several ports claim, sorted by port; the last one stands in the map. `ports` are the
     ports of each Service (`namespace/name`) that are here, `rules` the number of rules in their chains.
+    `no_local_internal` and `no_local_external` are metric sync_proxy_rules_no_local_endpoints_total.
     """
 
     programmes: dict[ServicePortName, Programme] = field(default_factory=dict)
@@ -44,13 +45,24 @@ class Contents:
     ports: dict[str, tuple[ServicePortName, ...]] = field(default_factory=dict)
     rules: int = 0
     signature: int = 0
+    no_local_internal: int = 0
+    no_local_external: int = 0
     holders: int = 0
 
     def copy(self) -> Contents:
         """The same contents, held by nobody."""
         maps = {name: dict(entries) for name, entries in self.maps.items()}
         rivals = {key: list(entries) for key, entries in self.rivals.items()}
-        return Contents(dict(self.programmes), maps, rivals, dict(self.ports), self.rules, self.signature)
+        return Contents(
+            dict(self.programmes),
+            maps,
+            rivals,
+            dict(self.ports),
+            self.rules,
+            self.signature,
+            self.no_local_internal,
+            self.no_local_external,
+        )
 
     def signature_after(self, changes: Programmes) -> int:
         """The signature that `apply` would leave."""
@@ -80,6 +92,10 @@ class Contents:
                 self.programmes[name] = programme
                 for entry in programme.entries:
                     self._add(entry)
+            for counted, sign in ((before, -1), (programme, 1)):
+                if counted is not None:
+                    self.no_local_internal += sign * counted.no_local_internal
+                    self.no_local_external += sign * counted.no_local_external
             if (before is None) != (programme is None):
                 self._index(name, present=programme is not None)
 

@@ -86,7 +86,10 @@ class Entry:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Programme:
-    """The objects of one Service port. `rules` is the number of rules in all its chains; `signature` is its own."""
+    """The objects of one Service port. `rules` is the number of rules in all its chains; `signature` is its own.
+
+    `no_local_internal` and `no_local_external`: other nodes have endpoints, but this one has none that the policy allows.
+    """
 
     name: ServicePortName
     chains: dict[str, Chain]
@@ -94,6 +97,8 @@ class Programme:
     entries: tuple[Entry, ...]
     rules: int
     signature: int
+    no_local_internal: bool = False
+    no_local_external: bool = False
 
 
 def build(
@@ -104,7 +109,16 @@ def build(
     writer.write()
     chains = {name: Chain(name, tuple(rules)) for name, rules in writer.rules.items()}
     entries = tuple(Entry(element, port.name, chains, writer.sets) for element in writer.elements.values())
-    return Programme(port.name, chains, writer.sets, entries, sum(map(len, writer.rules.values())), _mix(serial))
+    return Programme(
+        port.name,
+        chains,
+        writer.sets,
+        entries,
+        sum(map(len, writer.rules.values())),
+        _mix(serial),
+        no_local_internal=endpoints.has_any and port.internal_policy_local and not endpoints.local,
+        no_local_external=endpoints.has_any and port.external_policy_local and not endpoints.local,
+    )
 
 
 def _mix(serial: int) -> int:

@@ -307,3 +307,16 @@ def test_the_older_form_of_the_masquerading_rule_names_protocol_and_port() -> No
     node.tracker.on_slice(piece("web", "10.200.0.1", port_name="p80"))
     node.sync(0)
     assert " ip daddr 10.96.0.10 tcp dport 80 ip saddr != 10.192.0.0/10 jump mark-for-masquerade\n" in node.table.text()
+
+
+def test_ports_without_an_endpoint_that_the_policy_allows_are_counted() -> None:
+    cluster = Cluster(nodes=2)
+    local = {"internal_traffic_policy": "Local", "type": "NodePort", "external_traffic_policy": "Local"}
+    cluster.apply(service("web", "10.96.0.10", 80, **local), piece("web", endpoint("10.200.0.1", "n0")))
+    for node in cluster.nodes:
+        node.sync(0)
+    counts = [(node.table.contents.no_local_internal, node.table.contents.no_local_external) for node in cluster.nodes]
+    assert counts == [(0, 0), (1, 1)]
+    cluster.apply(piece("web"))
+    cluster.nodes[1].sync(SECOND)
+    assert (cluster.nodes[1].table.contents.no_local_internal, cluster.nodes[1].table.contents.no_local_external) == (0, 0)
