@@ -18,8 +18,6 @@ from svcsim.linux.conntrack import Entry, State, flow_key
 from svcsim.linux.packet import TCP, Decision, Hook, Packet, Verdict
 from svcsim.results.records import Flag
 
-MASQUERADED = int(Flag.MASQUERADED)
-
 
 class Fate(IntEnum):
     """How a host let a flow's first packet go."""
@@ -29,37 +27,59 @@ class Fate(IntEnum):
     LOST = 2
 
 
+# A member looked up in its enum costs four times a constant.
+FORWARD, REJECT, LOST = Fate
+_DNAT, _REJECTED = Verdict.DNAT, Verdict.REJECT
+_SYN_SENT, _UDP_UNREPLIED = State.SYN_SENT, State.UDP_UNREPLIED
+_MASQUERADED = int(Flag.MASQUERADED)
+_packet = tuple.__new__
+
+
 class Gate:
     """Admits first packets to hosts; `cause` says why the last lost one was lost."""
 
-    __slots__ = ("_full_since", "_picks", "cause", "fabric")
+    __slots__ = ("_backlog_ns", "_environment", "_full_since", "_picks", "cause", "fabric")
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
         self.cause = ""
+        self._environment = fabric.environment
+        self._backlog_ns = fabric.settings.backlog_ns
         self._picks = Stream(fabric.seed, "network/picks")
         self._full_since: set[int] = set()
 
-    def admit(
-        self, connection: Connection, host: Host, source: int, source_port: int, destination: int, destination_port: int,
-        hook: Hook, *, near: bool,
-    ) -> Fate:
-        """Decide a first packet on a host and charge its CPU for it.
+    def admit(self, connection: Connection, host: Host, hook: Hook) -> Fate:
+        """Decide a first packet on a host, and charge its CPU for it.
 
-        Writes the connection's `departure_ns`, `backend_address`, `backend_port` and its entry on this host (`near`: the host
-        that decides where the connection goes).
+        On the connection's `entry_host` the packet has the addresses that the client wrote, on another host what became of
+        them. Writes the connection's `departure_ns`, `backend_address`, `backend_port`, `source`, `source_port` and its entry
+        on this host.
         """
-        now = self.fabric.environment._now
+        now = self._environment._now
         queues = host.queues
         queue = connection.queue % len(queues)
         start = queues[queue]
         if start < now:
             start = now
+        elif start - now > self._backlog_ns:
+            self.cause = "softirq backlog"
+            return LOST
+        near = host is connection.entry_host
+        if near:
+            source = connection.source = connection.namespace.address
+            source_port = connection.source_port = connection.client_port
+            destination = connection.destination
+            destination_port = connection.destination_port
+        else:
+            source = connection.source
+            source_port = connection.source_port
+            destination = connection.backend_address
+            destination_port = connection.backend_port
         if not host.is_node:
             connection.departure_ns = start
             connection.backend_address = destination
             connection.backend_port = destination_port
-            return Fate.FORWARD
+            return FORWARD
         charges = host.charges
         conntrack = host.conntrack
         protocol = connection.protocol
@@ -70,78 +90,99 @@ class Gate:
             # Not the first packet of its tuple: a retransmitted SYN, or a datagram.
             entry = conntrack.lookup(key, now)
             if entry is not None and entry.confirmed_ns <= now:
-                conntrack.refresh(entry, now)
-                queues[queue] = connection.departure_ns = start + charges.nat_packet_ns
-                return self._forward(connection, entry, entry.destination, entry.destination_port, near=near)
+                if near and connection.flow is not None:
+                    self._follow_flow(connection, host, entry, hook)
+                    if not entry.expires_ns:
+                        entry = None
+                if entry is not None:
+                    conntrack.refresh(entry, now)
+                    queues[queue] = connection.departure_ns = start + charges.nat_packet_ns
+                    return self._follow(connection, entry, near=near)
             if near and connection.decisions:
                 uniform = self._picks.uniform(connection.key, connection.decisions)
         if near:
             connection.decisions += 1
-        decision: Decision = host.path.decide(
-            Packet(protocol, source, source_port, destination, destination_port, hook), uniform, now
-        )
+        # A named tuple's own constructor takes twice as long.
+        packet = _packet(Packet, (protocol, source, source_port, destination, destination_port, hook))
+        decision = host.path.decide(packet, uniform, now)
         connection.rules += decision.rules
         cost_ns = charges.first_packet_ns(decision, protocol)
-        verdict = decision.verdict
         host.proxy_ns += cost_ns - charges.forward_ns
         queues[queue] = departure = connection.departure_ns = start + cost_ns
-        if verdict > Verdict.DNAT:
-            if verdict is Verdict.REJECT:
-                return Fate.REJECT
+        verdict = decision.verdict
+        if verdict > _DNAT:
+            if verdict is _REJECTED:
+                return REJECT
             self.cause = "dropped by rule"
-            return Fate.LOST
+            return LOST
         new_destination = decision.destination
         new_port = decision.destination_port
         if decision.masquerade:
-            connection.flags |= MASQUERADED
+            connection.flags |= _MASQUERADED
             source = host.address
             source_port = self.fabric.masquerade_port(host, connection, new_destination, new_port)
             if not source_port:
                 self.cause = "no port to masquerade"
-                return Fate.LOST
+                return LOST
         if entry is not None:
             return self._clash(connection, host, entry, decision, near=near)
-        fresh = Entry(
-            key, State.SYN_SENT if protocol == TCP else State.UDP_UNREPLIED, new_destination, new_port, source, source_port,
-            departure,
+        entry = Entry(
+            key, _SYN_SENT if protocol == TCP else _UDP_UNREPLIED, new_destination, new_port, source, source_port, departure
         )
-        if not conntrack.insert(fresh, now):
+        if not conntrack.insert(entry, now):
             self._table_full(host, now)
             self.cause = "conntrack table full"
-            return Fate.LOST
+            return LOST
         if self._full_since:
             self._full_since.discard(host.index)
-        if decision.flow is not None:
-            connection.flow = decision.flow
         if near:
-            connection.near_entry = fresh
-        else:
-            connection.far_entry = fresh
-        connection.backend_address = new_destination
-        connection.backend_port = new_port
-        return Fate.FORWARD
-
-    def _forward(
-        self, connection: Connection, entry: Entry, destination: int, destination_port: int, *, near: bool
-    ) -> Fate:
-        if near:
+            if decision.flow is not None:
+                connection.flow = decision.flow
             connection.near_entry = entry
+            connection.source = source
+            connection.source_port = source_port
         else:
             connection.far_entry = entry
-        connection.backend_address = destination
-        connection.backend_port = destination_port
-        return Fate.FORWARD
+        connection.backend_address = new_destination
+        connection.backend_port = new_port
+        return FORWARD
+
+    def _follow(self, connection: Connection, entry: Entry, *, near: bool) -> Fate:
+        """The packet belongs to a flow that is known here."""
+        if near:
+            connection.near_entry = entry
+            connection.source = entry.source
+            connection.source_port = entry.source_port
+        else:
+            connection.far_entry = entry
+        connection.backend_address = entry.destination
+        connection.backend_port = entry.destination_port
+        return FORWARD
+
+    def _follow_flow(self, connection: Connection, host: Host, entry: Entry, hook: Hook) -> None:
+        """IPVS looks at a packet of a tracked flow too: if it sends it elsewhere now, the entry goes with the old one's flow."""
+        now = self._environment._now
+        packet = Packet(
+            connection.protocol, connection.source, connection.source_port, connection.destination,
+            connection.destination_port, hook,
+        )
+        decision = host.path.decide(packet, connection.pick_uniform, now)
+        connection.flow = decision.flow
+        if (decision.destination, decision.destination_port) != (entry.destination, entry.destination_port):
+            host.conntrack.delete(entry)
 
     def _clash(self, connection: Connection, host: Host, winner: Entry, decision: Decision, *, near: bool) -> Fate:
         """Another packet of the same tuple was confirmed first."""
         if connection.protocol != TCP:
-            if self.fabric.settings.resolve_clash:
-                return self._forward(connection, winner, decision.destination, decision.destination_port, near=near)
-            if (winner.destination, winner.destination_port) == (decision.destination, decision.destination_port):
-                return self._forward(connection, winner, winner.destination, winner.destination_port, near=near)
+            same = (winner.destination, winner.destination_port) == (decision.destination, decision.destination_port)
+            if same or self.fabric.settings.resolve_clash:
+                self._follow(connection, winner, near=near)
+                connection.backend_address = decision.destination
+                connection.backend_port = decision.destination_port
+                return FORWARD
         host.conntrack.insert_failed += 1
         self.cause = "insert failed"
-        return Fate.LOST
+        return LOST
 
     def _table_full(self, host: Host, now_ns: int) -> None:
         if host.index not in self._full_since:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from svcsim.engine.hop import Hop, Step
 from svcsim.linux.packet import TCP
+from svcsim.linux.tcp import INITIAL_WINDOW_SEGMENTS
 
 if TYPE_CHECKING:
     from svcsim.datapath.host import Host, Listener, Namespace
-    from svcsim.linux.conntrack import Entry
+    from svcsim.linux.conntrack import Entry, State
     from svcsim.linux.packet import Flow
     from svcsim.linux.ports import PortAllocator
     from svcsim.results.records import Outcome
@@ -34,6 +35,10 @@ class Phase(IntEnum):
     QUEUE = 5
     SERVICE = 6
     RESPONSE = 7
+
+
+WAIT, DNS, RETRY, CONNECT, REQUEST, QUEUE, SERVICE, RESPONSE = (int(phase) for phase in Phase)
+"""The phases as plain ints: looking a member up in its enum takes four times as long, and each request does it often."""
 
 
 class Client(Protocol):
@@ -59,20 +64,23 @@ class Request(Hop):
     """One attempt at an application exchange.
 
     `connection` is set from the moment at which the request has one until it is recorded; `tag` is what the
-    client keeps with it; `outer` is, for a request that a proxy sends on, the one that the proxy received.
+    client keeps with it; `outer` is, for a request that a proxy sends on, the one that the proxy received. `flags` are those of
+    `svcsim.results.records.Flag` that belong to the request and not to its connection.
     """
 
     __slots__ = (
-        "answer_bytes", "attempt", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "extra_ns",
+        "answer_bytes", "attempt", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "extra_ns", "flags",
         "intended_ns", "is_probe", "live", "mark_ns", "outer", "overload", "payload", "phase", "pick_uniform", "position",
         "queue_ns", "request_bytes", "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform",
-        "tag", "transmission", "wait_ns",
+        "tag", "tail_ns", "transmission", "wait_ns",
     )
 
     connection: Connection
     tag: Any
     position: int
     transmission: int
+    extra_ns: int
+    tail_ns: int
 
     def __init__(
         self, client: Client, sequence: int, intended_ns: int, request_bytes: int, answer_bytes: int,
@@ -90,10 +98,7 @@ class Request(Hop):
         self.is_probe = False
         self.outer: Request | None = None
         self.payload: object | None = None
-        self.attempt = 0
-        self.phase = 0
-        self.deadline_ns = 0
-        self.extra_ns = 0
+        self.attempt = self.phase = self.deadline_ns = self.flags = 0
         self.connection = None  # type: ignore[assignment]
         self.wait_ns = self.dns_ns = self.retry_ns = self.connect_ns = 0
         self.request_ns = self.queue_ns = self.service_ns = self.response_ns = 0
@@ -103,19 +108,19 @@ class Request(Hop):
         spent_ns = now_ns - self.mark_ns
         self.mark_ns = now_ns
         phase = self.phase
-        if phase == Phase.WAIT:
+        if phase == WAIT:
             self.wait_ns += spent_ns
-        elif phase == Phase.DNS:
+        elif phase == DNS:
             self.dns_ns += spent_ns
-        elif phase == Phase.RETRY:
+        elif phase == RETRY:
             self.retry_ns += spent_ns
-        elif phase == Phase.CONNECT:
+        elif phase == CONNECT:
             self.connect_ns += spent_ns
-        elif phase == Phase.REQUEST:
+        elif phase == REQUEST:
             self.request_ns += spent_ns
-        elif phase == Phase.QUEUE:
+        elif phase == QUEUE:
             self.queue_ns += spent_ns
-        elif phase == Phase.SERVICE:
+        elif phase == SERVICE:
             self.service_ns += spent_ns
         else:
             self.response_ns += spent_ns
@@ -127,7 +132,7 @@ class Request(Hop):
         )
         again.attempt = self.attempt + 1
         again.mark_ns = self.mark_ns
-        again.phase = Phase.RETRY
+        again.phase = RETRY
         again.wait_ns = self.wait_ns
         again.dns_ns = self.dns_ns
         again.retry_ns = (
@@ -145,14 +150,15 @@ class Connection(Hop):
 
     `forward` and `backward` are the stations of an established packet in each direction, valid for `generation`. `near_entry` is
     the conntrack entry on the host that decides where it goes (`entry_host`), `far_entry` the one on the server's host if that is
-    another. While its first packet travels, `departure_ns` is when it leaves the host that it is on, and `backend_address` and
-    `backend_port` are where it is going.
+    another. `window` and `client_window` are the congestion windows of server and client, in segments. While its first packet
+    travels, `departure_ns` is when it leaves the host that it is on, `source` and `backend_address` are where it comes from and
+    where it is going. `client` is None once the client needs to hear nothing of it any more.
     """
 
     __slots__ = (
-        "backend_address", "backend_port", "backward", "client", "client_port", "deadline_ns", "decisions", "departure_ns",
-        "destination", "destination_port", "endpoint", "entry_host", "far_entry", "flags", "flow", "forward",
-        "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal", "pick_uniform",
+        "backend_address", "backend_port", "backward", "client", "client_port", "client_window", "deadline_ns",
+        "decisions", "departure_ns", "destination", "destination_port", "endpoint", "entry_host", "far_entry", "flags", "flow",
+        "forward", "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal", "pick_uniform",
         "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules", "server",
         "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag", "used", "window",
     )
@@ -162,6 +168,8 @@ class Connection(Hop):
     server_host: Host
     server_namespace: Namespace
     server: Listener | None
+    position: int
+    syn_sent_ns: int
 
     def __init__(
         self, client: Client, namespace: Namespace, client_port: int, destination: int, destination_port: int,
@@ -175,42 +183,43 @@ class Connection(Hop):
         self.protocol = protocol
         self.key = key
         self.pick_uniform = pick_uniform
-        self.ordinal = 0
-        self.syn_attempt = 0
-        self.decisions = 0
-        self.deadline_ns = 0
-        self.generation = -1
-        self.open = False
-        self.rules = 0
+        self.ordinal = self.syn_attempt = self.decisions = self.deadline_ns = self.rules = self.flags = self.used = 0
+        self.generation = self.endpoint = -1
+        self.open = self.lossy = self.rewritten = False
         self.request: Request | None = None
         self.server = None
         self.entry_host = self.server_host = namespace.host
         self.server_namespace = namespace
         self.near_entry: Entry | None = None
         self.far_entry: Entry | None = None
-        self.departure_ns = 0
         self.flow: Flow | None = None
         self.forward: tuple[Station, ...] = ()
         self.backward: tuple[Station, ...] = ()
-        self.lossy = False
-        self.window = 10
-        self.free_at_ns = 0
-        self.syn_sent_ns = 0
-        self.position = 0
-        self.used = 0
-        self.queue = 0
-        self.rewritten = False
-        self.proxy_exchange_ns = 0
-        self.source = 0
-        self.source_port = 0
-        self.backend_address = 0
-        self.backend_port = 0
+        self.window = self.client_window = INITIAL_WINDOW_SEGMENTS
+        self.free_at_ns = self.departure_ns = self.queue = self.proxy_exchange_ns = 0
+        self.source = self.source_port = self.backend_address = self.backend_port = 0
         self.port_pool: PortAllocator | None = None
-        self.endpoint = -1
-        self.flags = 0
         self.tag: Any = None
 
     @property
     def is_tcp(self) -> bool:
         """Whether it has a handshake, retransmissions and an end."""
         return self.protocol == TCP
+
+    def close_entries(self, state: State, now_ns: int) -> None:
+        """The connection is over, and conntrack has seen how: what is left of its entries lingers."""
+        entry = self.near_entry
+        if entry is not None:
+            self.entry_host.conntrack.close(entry, state, now_ns)
+            self.near_entry = None
+        entry = self.far_entry
+        if entry is not None:
+            self.server_host.conntrack.close(entry, state, now_ns)
+            self.far_entry = None
+
+    def return_port(self, free_at_ns: int) -> None:
+        """The client's port is its own no longer; it may be taken again from `free_at_ns` on."""
+        pool = self.port_pool
+        if pool is not None:
+            self.port_pool = None
+            pool.give(self.client_port, free_at_ns)

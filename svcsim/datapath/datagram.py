@@ -8,8 +8,10 @@ entry, or after an idle time longer than the time-out).
 
 from __future__ import annotations
 
-from svcsim.datapath.admission import Fate, Gate
-from svcsim.datapath.connection import Connection, Phase, Request
+from typing import TYPE_CHECKING
+
+from svcsim.datapath.admission import FORWARD, LOST, REJECT, Gate
+from svcsim.datapath.connection import REQUEST, Connection, Request
 from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
@@ -17,6 +19,9 @@ from svcsim.engine.hop import Step
 from svcsim.linux.conntrack import State
 from svcsim.linux.packet import Hook
 from svcsim.results.records import Outcome
+
+if TYPE_CHECKING:
+    from svcsim.network.topology import Route
 
 
 class Datagrams:
@@ -44,8 +49,8 @@ class Datagrams:
             self.exchanges.send(request)
             return
         connection.open = False
-        request.phase = Phase.REQUEST
-        request.position = request.transmission = request.extra_ns = 0
+        request.phase = REQUEST
+        request.position = request.transmission = request.extra_ns = request.tail_ns = 0
         connection.request = request
         self.fabric.counts.sent += 1
         connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + connection.namespace.index) & 0xFFFF
@@ -60,8 +65,22 @@ class Datagrams:
             self.fabric.drop("no route")
             return
         connection.entry_host = entry
-        request.callbacks = self._at_entry
-        self.fabric.schedule(request, route.delay_ns + self.fabric.rough_delay_ns(connection, route))
+        connection.departure_ns = now
+        self._travel(request, route, self._at_entry)
+
+    def _travel(self, request: Request, route: Route, step: Step) -> None:
+        """The datagram leaves a host at the connection's `departure_ns` for the next one."""
+        connection = request.connection
+        delay_ns = connection.departure_ns - self.fabric.clock.now + route.delay_ns
+        if route.is_rough:
+            rough = self.exchanges.rough
+            extra_ns = rough.cross(connection, route, request.request_bytes)
+            if extra_ns is None:
+                self.fabric.drop(rough.cause)
+                return
+            delay_ns += extra_ns
+        request.callbacks = step
+        self.fabric.schedule(request, delay_ns)
 
     def answered(self, connection: Connection) -> None:
         """An answer passed: the flow is a stream now, with the longer time-out."""
@@ -91,32 +110,23 @@ class Datagrams:
         connection = request.connection
         fabric = self.fabric
         now = fabric.clock.now
-        source = connection.namespace.address
         connection.far_entry = None
-        fate = self.gate.admit(
-            connection, host, source, connection.client_port, connection.destination, connection.destination_port, hook,
-            near=True,
-        )
-        if fate is Fate.LOST:
+        fate = self.gate.admit(connection, host, hook)
+        if fate is LOST:
             fabric.drop(self.gate.cause)
             return
-        if fate is Fate.REJECT:
+        if fate is REJECT:
             fabric.drop("rejected")
             self._icmp_error(request, host, connection.departure_ns, Outcome.REFUSED)
             return
         connection.rewritten = connection.backend_address != connection.destination
-        entry = connection.near_entry
-        if entry is None:
-            connection.source, connection.source_port = source, connection.client_port
-        else:
-            connection.source, connection.source_port = entry.source, entry.source_port
         target = fabric.homes.get(connection.backend_address)
         if target is None:
             fabric.drop("no such address")
             return
         connection.server_host = target
         if target is host:
-            if connection.backend_address == source and not fabric.settings.hairpin:
+            if connection.backend_address == connection.namespace.address and not fabric.settings.hairpin:
                 fabric.drop("no hairpin")
                 return
             request.callbacks = self._at_socket
@@ -129,12 +139,7 @@ class Datagrams:
                 fails_at_ns = host.neighbours.fails_at(target.address, connection.departure_ns)
                 self._unresolved(request, host, fails_at_ns)
             return
-        if route.loss and fabric.is_lost(connection, route):
-            fabric.drop("link loss")
-            return
-        request.callbacks = self._at_server_host
-        delay_ns = connection.departure_ns - now + route.delay_ns + fabric.rough_delay_ns(connection, route)
-        fabric.schedule(request, delay_ns)
+        self._travel(request, route, self._at_server_host)
 
     def _on_server_host(self, request: Request) -> None:
         connection = request.connection
@@ -142,12 +147,9 @@ class Datagrams:
         if not host.up:
             self.fabric.drop("node down")
             return
-        fate = self.gate.admit(
-            connection, host, connection.source, connection.source_port, connection.backend_address, connection.backend_port,
-            Hook.PREROUTING, near=False,
-        )
-        if fate is not Fate.FORWARD:
-            self.fabric.drop("rejected" if fate is Fate.REJECT else self.gate.cause)
+        fate = self.gate.admit(connection, host, Hook.PREROUTING)
+        if fate is not FORWARD:
+            self.fabric.drop("rejected" if fate is REJECT else self.gate.cause)
             return
         request.callbacks = self._at_socket
         self.fabric.schedule(request, connection.departure_ns - self.fabric.clock.now + host.charges.server_receive_ns)

@@ -11,32 +11,36 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from svcsim.datapath.connection import Connection, Phase, Request, Station
+from svcsim.datapath.connection import REQUEST, RESPONSE, Connection, Request, Station
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
 from svcsim.datapath.rough import RoughPath
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
+from svcsim.linux.conntrack import State
 from svcsim.linux.tcp import SEGMENT_BYTES, window_rounds
-from svcsim.results.records import Outcome
+from svcsim.results.records import Flag, Outcome
 
 Paths = tuple[tuple[Station, ...], tuple[Station, ...], bool, int]
 """Stations there and back, whether the way is rough, and the CPU time of an exchange that is due to the proxy's rules."""
 
 _NO_PATHS: Paths = ((), (), False, 0)
+_RETRANSMITTED = int(Flag.RETRANSMITTED)
 
 
 class Exchanges:
     """All steps of established traffic. One object a world; it holds no state of a connection."""
 
     __slots__ = (
-        "_at_server", "_back", "_environment", "_paths", "_paths_generation",
-        "_resend_answer_step", "_resend_step", "_there", "fabric", "rough",
+        "_at_server", "_back", "_backlog_ns", "_counts", "_environment", "_paths", "_paths_generation", "_resend_answer_step",
+        "_resend_step", "_there", "fabric", "rough",
     )
 
     def __init__(self, fabric: Fabric) -> None:
         self.fabric = fabric
         self._environment = fabric.environment
+        self._counts = fabric.counts
+        self._backlog_ns = fabric.settings.backlog_ns
         self._there: Step = (self._on_station_there,)
         self._back: Step = (self._on_station_back,)
         self._at_server: Step = (self._on_server_socket,)
@@ -51,40 +55,50 @@ class Exchanges:
     def send(self, request: Request) -> None:
         """The client writes the request to its established connection, now."""
         connection = request.connection
-        fabric = self.fabric
-        request.phase = Phase.REQUEST
-        request.position = 0
-        request.transmission = 0
+        request.phase = REQUEST
+        request.position = request.transmission = 0
         connection.request = request
-        fabric.counts.sent += 1
-        if connection.flow is not None and connection.is_tcp and not connection.flow.on_packet(self._environment._now):
-            fabric.drop("no IPVS entry")
-            self.answer_reset(request)
-            return
-        if connection.generation != fabric.generation and not self.revalidate(connection):
-            self.lost(request, "no path")
+        self._counts.sent += 1
+        if connection.flow is not None and not self._balanced(connection):
             return
         if request.request_bytes > SEGMENT_BYTES:
             self._charge_units(request, request.request_bytes)
+            if connection.is_tcp and request.request_bytes > connection.client_window * SEGMENT_BYTES:
+                rounds, connection.client_window = window_rounds(request.request_bytes, connection.client_window)
+                request.callbacks = self._there
+                self._environment.schedule(request, PACKET, (rounds - 1) * self.round_trip_ns(connection))
+                return
         else:
             request.extra_ns = 0
         self._on_station_there(request)
+
+    def _balanced(self, connection: Connection) -> bool:
+        """Whether IPVS has the entry that takes a segment to its server; if not, the node that it is on answers with a RST."""
+        flow = connection.flow
+        if flow is None or not connection.is_tcp or flow.on_packet(self._environment._now):
+            return True
+        self.fabric.drop("no IPVS entry")
+        self.send_reset(connection, by_entry_host=True)
+        return False
 
     def _on_station_there(self, request: Request) -> None:
         """The train reaches a host's CPU queue on its way to the server."""
         connection = request.connection
         if connection.generation != self.fabric.generation and not self.revalidate(connection):
-            self.lost(request, "no path")
+            self._blocked(request)
             return
         now = self._environment._now
         free, queue, cost_ns, delay_ns, step = connection.forward[request.position]
         start = free[queue]
         if start < now:
             start = now
+        elif start - now > self._backlog_ns:
+            self.lost(request, "softirq backlog")
+            return
         free[queue] = departure = start + cost_ns + request.extra_ns
         request.position += 1
         if connection.lossy:
-            self.rough.forward(request, departure, delay_ns, step)
+            self.rough.forward(request, departure, cost_ns, delay_ns, step)
             return
         request.callbacks = step
         self._environment.schedule(request, PACKET, departure - now + delay_ns)
@@ -92,39 +106,42 @@ class Exchanges:
     def _on_server_socket(self, request: Request) -> None:
         """The train is in the server's socket."""
         connection = request.connection
-        self.fabric.counts.delivered += 1
         server = connection.server
         if server is None or not connection.open:
-            if request.live:
-                self.answer_reset(request)
+            self._on_no_socket(request)
             return
+        self._counts.delivered += 1
         now = self._environment._now
         request.request_ns += now - request.mark_ns
         request.mark_ns = now
         server.arrive(request, now)
+
+    def _on_no_socket(self, request: Request) -> None:
+        """The pod that the train was for has gone, or lives without this socket."""
+        if request.connection.backend_address not in self.fabric.namespaces:
+            self.lost(request, "no such pod")
+            return
+        self._counts.delivered += 1
+        if request.live:
+            self.answer_reset(request)
 
     # ---- the answer's way --------------------------------------------------------------------------------------------
 
     def respond(self, request: Request) -> None:
         """The server writes the answer, now; the request's part RESPONSE has begun."""
         connection = request.connection
-        fabric = self.fabric
-        fabric.counts.sent += 1
-        request.phase = Phase.RESPONSE
-        request.position = 0
-        request.transmission = 0
+        self._counts.sent += 1
+        request.phase = RESPONSE
+        request.position = request.transmission = 0
         if not connection.open:
-            fabric.drop("connection closed")
-            return
-        if connection.generation != fabric.generation and not self.revalidate(connection):
-            self.lost_answer(request, "no path")
+            self.fabric.drop("connection closed")
             return
         if request.answer_bytes > SEGMENT_BYTES:
             self._charge_units(request, request.answer_bytes)
             if connection.is_tcp and request.answer_bytes > connection.window * SEGMENT_BYTES:
                 rounds, connection.window = window_rounds(request.answer_bytes, connection.window)
                 request.callbacks = self._back
-                self._environment.schedule(request, PACKET, (rounds - 1) * self._round_trip_ns(connection))
+                self._environment.schedule(request, PACKET, (rounds - 1) * self.round_trip_ns(connection))
                 return
         else:
             request.extra_ns = 0
@@ -142,10 +159,13 @@ class Exchanges:
         start = free[queue]
         if start < now:
             start = now
+        elif start - now > self._backlog_ns:
+            self.lost_answer(request, "softirq backlog")
+            return
         free[queue] = departure = start + cost_ns + request.extra_ns
         request.position += 1
         if connection.lossy:
-            self.rough.backward(request, departure, delay_ns, step, last=request.position == len(backward))
+            self.rough.backward(request, departure, cost_ns, delay_ns, step)
             return
         if request.position == len(backward):
             self.deliver(request, departure + delay_ns)
@@ -155,7 +175,7 @@ class Exchanges:
 
     def deliver(self, request: Request, finish_ns: int) -> None:
         """The answer is in the client's hands at `finish_ns`."""
-        self.fabric.counts.delivered += 1
+        self._counts.delivered += 1
         if not request.live:
             return
         deadline_ns = request.deadline_ns
@@ -171,55 +191,134 @@ class Exchanges:
         connection.used += 1
         connection.entry_host.proxy_ns += connection.proxy_exchange_ns
         request.client.answered(request, finish_ns)
+        if not connection.open and connection.client is not None:
+            self._disconnect(connection)  # a FIN came behind the answer
 
     # ---- what is lost ------------------------------------------------------------------------------------------------
 
     def lost(self, request: Request, cause: str) -> None:
         """A train to the server goes no further; TCP sends it again, UDP leaves it to the client's time-out."""
         self.fabric.drop(cause)
-        if request.live and request.connection.is_tcp:
-            timers = self.fabric.settings.timers
-            if request.transmission < timers.data_retries:
-                request.callbacks = self._resend_step
-                self.fabric.schedule(request, timers.data_wait_ns(request.transmission))
-                request.transmission += 1
+        self._send_again_later(request, self._resend_step)
 
     def lost_answer(self, request: Request, cause: str) -> None:
         """A train to the client goes no further; the server's TCP sends it again while the client waits."""
         self.fabric.drop(cause)
+        self._send_again_later(request, self._resend_answer_step)
+
+    def _send_again_later(self, request: Request, step: Step) -> None:
         if request.live and request.connection.is_tcp:
             timers = self.fabric.settings.timers
             if request.transmission < timers.data_retries:
-                request.callbacks = self._resend_answer_step
+                request.callbacks = step
                 self.fabric.schedule(request, timers.data_wait_ns(request.transmission))
                 request.transmission += 1
+                request.flags |= _RETRANSMITTED
 
     def _resend(self, request: Request) -> None:
-        if request.live and request.connection.request is request:
-            self.fabric.counts.sent += 1
-            request.position = 0
-            self._on_station_there(request)
+        connection = request.connection
+        if request.live and connection.request is request:
+            self._counts.sent += 1
+            if self._balanced(connection):
+                request.position = 0
+                self._on_station_there(request)
 
     def _resend_answer(self, request: Request) -> None:
         connection = request.connection
-        if request.live and connection.open and connection.server_host.up:
-            self.fabric.counts.sent += 1
+        if request.live and connection.server_namespace.alive and connection.server_host.up:
+            self._counts.sent += 1
             request.position = 0
             self._on_station_back(request)
 
-    def answer_reset(self, request: Request) -> None:
-        """The socket that the train reached is no longer there: RST to the client."""
+    def _blocked(self, request: Request) -> None:
+        """Nothing gets through. A node that has lost power forgot the translation of a flow and answers for itself: RST."""
         connection = request.connection
-        delay_ns = self.return_delay_ns(connection)
+        entry = connection.near_entry
+        if entry is not None and not entry.expires_ns and connection.is_tcp and connection.entry_host.up:
+            self.fabric.drop("no conntrack entry")
+            self.send_reset(connection, by_entry_host=True)
+        else:
+            self.lost(request, "no path")
 
-        def reset() -> None:
-            if request.live:
-                request.live = False
-                request.deadline_ns = 0
-                connection.request = None
-                request.client.failed(request, Outcome.RESET, self.fabric.clock.now)
+    def answer_reset(self, request: Request) -> None:
+        """The socket that the request reached is no longer there: RST to the client, or ICMP port unreachable over UDP."""
+        connection = request.connection
+        if connection.is_tcp:
+            self.send_reset(connection)
+        else:
+            self._port_unreachable(request)
 
-        self.fabric.later(delay_ns, reset)
+    def send_reset(self, connection: Connection, *, by_entry_host: bool = False) -> None:
+        """The server's kernel, or the deciding node's, resets the connection: RST to the client, entries close.
+
+        The client learns of it by `failed` for the request under way and `disconnected`; the server's side is gone at once.
+        """
+        fabric = self.fabric
+        now = self._environment._now
+        connection.open = False
+        delay_ns = self._reset_delay_ns(connection, by_entry_host=by_entry_host)
+        connection.close_entries(State.CLOSE, now)
+        if connection.flow is not None:
+            connection.flow.on_reset(now)
+        server, connection.server = connection.server, None
+        if server is not None:
+            server.disconnected(connection)
+        self._counts.sent += 1
+        if delay_ns is None:
+            fabric.drop("no path")
+        elif connection.lossy and self.rough.loses_reset(connection):
+            fabric.drop("link loss")
+        else:
+            fabric.later(delay_ns, lambda: self._on_reset(connection))
+
+    def _on_reset(self, connection: Connection) -> None:
+        """The RST (or FIN) is with the client, unless it comes behind an answer that is still on its way."""
+        self._counts.delivered += 1
+        client = connection.client
+        if client is None:
+            return
+        request = connection.request
+        if request is not None and request.live:
+            if request.phase == RESPONSE:
+                return
+            request.live = False
+            request.deadline_ns = 0
+            connection.request = None
+            client.failed(request, Outcome.RESET, self._environment._now)
+        self._disconnect(connection)
+
+    def _disconnect(self, connection: Connection) -> None:
+        """The client learns that its connection is gone, if it has not closed it meanwhile."""
+        client, connection.client = connection.client, None
+        if client is not None:
+            now = self._environment._now
+            connection.return_port(now)
+            client.disconnected(connection, now)
+
+    def _reset_delay_ns(self, connection: Connection, *, by_entry_host: bool) -> int | None:
+        """How long a RST takes to the client, queues left out; None if it does not get there."""
+        fabric = self.fabric
+        client_host = connection.namespace.host
+        source = connection.entry_host if by_entry_host else connection.server_host
+        route = fabric.route(source, client_host) if source is not client_host else None
+        if not source.up or not client_host.up or (route is None and source is not client_host):
+            return None
+        if by_entry_host or not connection.backward:
+            return (route.delay_ns if route is not None else 0) + client_host.charges.client_receive_ns
+        return self.return_delay_ns(connection)
+
+    def _port_unreachable(self, request: Request) -> None:
+        connection = request.connection
+        host = connection.server_host
+        if host.up and host.icmp.allow(connection.namespace.address, self._environment._now):
+            self.fabric.later(self.return_delay_ns(connection), lambda: self._on_port_unreachable(request))
+
+    def _on_port_unreachable(self, request: Request) -> None:
+        if request.live:
+            request.live = False
+            request.deadline_ns = 0
+            request.connection.request = None
+            request.client.failed(request, Outcome.REFUSED, self._environment._now)
 
     # ---- paths -------------------------------------------------------------------------------------------------------
 
@@ -297,10 +396,13 @@ class Exchanges:
 
     def revalidate(self, connection: Connection) -> bool:
         """Look at the path again after a change of the network; False while nothing gets through."""
-        # A host that lost power forgot the flow: a connection that was established has no way through it any more.
-        near, far = connection.near_entry, connection.far_entry
-        if (near is not None and not near.expires_ns) or (far is not None and not far.expires_ns):
+        entry = connection.near_entry
+        if entry is not None and not entry.expires_ns:
             return False
+        # Conntrack picks a flow up in its middle (nf_conntrack_tcp_loose), which does where nothing is translated.
+        entry = connection.far_entry
+        if entry is not None and not entry.expires_ns:
+            connection.far_entry = None
         return self.build_paths(connection)
 
     def _packet_cost_ns(self, connection: Connection, host: Host) -> int:
@@ -314,7 +416,8 @@ class Exchanges:
         """How long a small packet takes from the server's socket to the client's, queues left out."""
         return sum(station[2] + station[3] for station in connection.backward)
 
-    def _round_trip_ns(self, connection: Connection) -> int:
+    def round_trip_ns(self, connection: Connection) -> int:
+        """How long a small packet takes to the server's socket and its answer back, queues left out."""
         return self.return_delay_ns(connection) + sum(station[2] + station[3] for station in connection.forward)
 
     def _charge_units(self, request: Request, size_bytes: int) -> None:

@@ -7,7 +7,7 @@ the endpoint that the first one chose for as long as the conntrack entry lives.
 
 from __future__ import annotations
 
-from svcsim.datapath.admission import Fate, Gate
+from svcsim.datapath.admission import FORWARD, LOST, REJECT, Gate
 from svcsim.datapath.connection import Connection
 from svcsim.datapath.dead import DeadAddresses
 from svcsim.datapath.exchange import Exchanges
@@ -18,16 +18,20 @@ from svcsim.engine.hop import Step
 from svcsim.linux.conntrack import State
 from svcsim.linux.packet import Hook
 from svcsim.linux.ports import TIME_WAIT_NS
-from svcsim.results.records import Outcome
+from svcsim.results.records import Flag, Outcome
+
+_PREROUTING, _OUTPUT = Hook.PREROUTING, Hook.OUTPUT
+_REFUSE, _IGNORE = SynAnswer.REFUSE, SynAnswer.IGNORE
+_ESTABLISHED, _TIME_WAIT, _CLOSE = State.ESTABLISHED, State.TIME_WAIT, State.CLOSE
+_RETRANSMITTED = int(Flag.RETRANSMITTED)
 
 
 class Handshakes:
     """All steps of opening and closing TCP connections."""
 
     __slots__ = (
-        "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_environment",
-        "_retry", "dead", "exchanges", "fabric",
-        "gate",
+        "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_backlog_ns", "_environment", "_retry",
+        "_rough", "dead", "exchanges", "fabric", "gate",
     )
 
     def __init__(self, fabric: Fabric, exchanges: Exchanges, gate: Gate, dead: DeadAddresses) -> None:
@@ -35,7 +39,9 @@ class Handshakes:
         self.exchanges = exchanges
         self.gate = gate
         self.dead = dead
+        self._rough = exchanges.rough
         self._environment = fabric.environment
+        self._backlog_ns = fabric.settings.backlog_ns
         self._at_entry: Step = (self._on_entry_host,)
         self._at_server_host: Step = (self._on_server_host,)
         self._at_listener: Step = (self._on_listener,)
@@ -57,7 +63,7 @@ class Handshakes:
         host = connection.namespace.host
         if host.is_node:
             connection.entry_host = host
-            self._enter(connection, host, Hook.OUTPUT if connection.namespace.is_host else Hook.PREROUTING)
+            self._enter(connection, host, _OUTPUT if connection.namespace.is_host else _PREROUTING)
             return
         entry = fabric.entry_host(connection.destination, host, connection.pick_uniform)
         route = fabric.route(host, entry) if entry is not None else None
@@ -65,52 +71,46 @@ class Handshakes:
             self._lost(connection, "no route")
             return
         connection.entry_host = entry
+        delay_ns = route.delay_ns
+        if route.is_rough:
+            connection.departure_ns = connection.syn_sent_ns
+            extra_ns = self._rough.cross(connection, route)
+            if extra_ns is None:
+                self._lost(connection, self._rough.cause)
+                return
+            delay_ns += extra_ns
         connection.callbacks = self._at_entry
-        self._environment.schedule(connection, PACKET, route.delay_ns + fabric.rough_delay_ns(connection, route))
+        self._environment.schedule(connection, PACKET, delay_ns)
 
     def _on_entry_host(self, connection: Connection) -> None:
         host = connection.entry_host
         if host.up:
-            self._enter(connection, host, Hook.PREROUTING)
+            self._enter(connection, host, _PREROUTING)
         else:
             self._lost(connection, "node down")
 
     def _enter(self, connection: Connection, host: Host, hook: Hook) -> None:
         """The SYN reaches the host that decides where it goes."""
-        address = connection.namespace.address
-        fate = self.gate.admit(
-            connection, host, address, connection.client_port, connection.destination, connection.destination_port, hook,
-            near=True,
-        )
-        if fate is not Fate.FORWARD:
-            if fate is Fate.LOST:
+        fabric = self.fabric
+        fate = self.gate.admit(connection, host, hook)
+        if fate is not FORWARD:
+            if fate is LOST:
                 self._lost(connection, self.gate.cause)
                 return
-            self.fabric.drop("rejected")
+            fabric.drop("rejected")
             self.icmp_error(connection, host, connection.departure_ns, Outcome.REFUSED)
             return
-        connection.rewritten = connection.backend_address != connection.destination
-        entry = connection.near_entry
-        if entry is None:
-            connection.source = address
-            connection.source_port = connection.client_port
-        else:
-            connection.source = entry.source
-            connection.source_port = entry.source_port
-        self._leave(connection, host, connection.departure_ns)
-
-    def _leave(self, connection: Connection, host: Host, departure_ns: int) -> None:
-        """The SYN leaves the deciding host for the one that has its destination address."""
-        fabric = self.fabric
-        now = self._environment._now
         address = connection.backend_address
+        connection.rewritten = address != connection.destination
+        departure_ns = connection.departure_ns
+        now = self._environment._now
         target = fabric.homes.get(address)
         if target is None:
             self._lost(connection, "no such address")
             return
         connection.server_host = target
         if target is host:
-            if connection.backend_address == connection.namespace.address and not fabric.settings.hairpin:
+            if address == connection.namespace.address and not fabric.settings.hairpin:
                 self._lost(connection, "no hairpin")
                 return
             connection.callbacks = self._at_listener
@@ -120,13 +120,15 @@ class Handshakes:
         if route is None or not target.up:
             self.dead.host_is_silent(connection, host, target, departure_ns, self)
             return
-        if route.is_rough and fabric.is_lost(connection, route):
-            self._lost(connection, "link loss")
-            return
+        delay_ns = departure_ns - now + route.delay_ns
+        if route.is_rough:
+            extra_ns = self._rough.cross(connection, route)
+            if extra_ns is None:
+                self._lost(connection, self._rough.cause)
+                return
+            delay_ns += extra_ns
         connection.callbacks = self._at_server_host
-        self._environment.schedule(
-            connection, PACKET, departure_ns - now + route.delay_ns + fabric.rough_delay_ns(connection, route)
-        )
+        self._environment.schedule(connection, PACKET, delay_ns)
 
     def _on_server_host(self, connection: Connection) -> None:
         """The rewritten SYN reaches the host of its destination, and is new there."""
@@ -134,12 +136,9 @@ class Handshakes:
         if not host.up:
             self._lost(connection, "node down")
             return
-        fate = self.gate.admit(
-            connection, host, connection.source, connection.source_port, connection.backend_address, connection.backend_port,
-            Hook.PREROUTING, near=False,
-        )
-        if fate is not Fate.FORWARD:
-            self._lost(connection, "rejected" if fate is Fate.REJECT else self.gate.cause)
+        fate = self.gate.admit(connection, host, _PREROUTING)
+        if fate is not FORWARD:
+            self._lost(connection, "rejected" if fate is REJECT else self.gate.cause)
             return
         connection.callbacks = self._at_listener
         delay_ns = connection.departure_ns - self._environment._now + host.charges.server_accept_ns
@@ -162,12 +161,12 @@ class Handshakes:
             self.await_retransmission(connection)
             return
         listener = namespace.listeners.get((connection.protocol, connection.backend_port))
-        answer = SynAnswer.REFUSE if listener is None else listener.syn(connection, self._environment._now)
-        if answer is SynAnswer.IGNORE:
+        answer = _REFUSE if listener is None else listener.syn(connection, self._environment._now)
+        if answer is _IGNORE:
             self.await_retransmission(connection)
             return
         fabric.counts.sent += 1
-        connection.server = None if answer is SynAnswer.REFUSE else listener
+        connection.server = None if answer is _REFUSE else listener
         connection.position = 0
         self._on_back_station(connection)
 
@@ -181,16 +180,20 @@ class Handshakes:
         start = free[queue]
         if start < now:
             start = now
+        elif start - now > self._backlog_ns:
+            self._lost(connection, "softirq backlog")
+            return
         free[queue] = departure = start + cost_ns
         connection.position += 1
         if connection.position < len(backward):
             if connection.lossy:
                 route = self.fabric.route(*self.exchanges.link_back(connection))
-                if route is None or (route.loss and self.fabric.is_lost(connection, route)):
-                    self.fabric.drop("link loss")
-                    self.await_retransmission(connection)
+                connection.departure_ns = departure
+                extra_ns = None if route is None else self._rough.cross(connection, route)
+                if extra_ns is None:
+                    self._lost(connection, self._rough.cause if route is not None else "no path")
                     return
-                delay_ns += self.fabric.rough_delay_ns(connection, route)
+                delay_ns += extra_ns
             connection.callbacks = self._back_station
         else:
             connection.callbacks = self._at_client
@@ -202,7 +205,7 @@ class Handshakes:
         now = self._environment._now
         server = connection.server
         if connection.client is None or server is None or not connection.server_namespace.alive:
-            self._close_entries(connection, State.CLOSE, self._environment._now)
+            connection.close_entries(_CLOSE, now)
             if connection.flow is not None:
                 connection.flow.on_reset(now)
             if connection.client is not None:
@@ -215,12 +218,14 @@ class Handshakes:
         for free, queue, cost_ns, _, _ in connection.forward:
             busy_until = free[queue]
             free[queue] = (busy_until if busy_until > now else now) + cost_ns
+        if connection.flow is not None:
+            connection.flow.on_packet(now)
         entry = connection.near_entry
         if entry is not None:
-            connection.entry_host.conntrack.move(entry, State.ESTABLISHED, now)
+            connection.entry_host.conntrack.move(entry, _ESTABLISHED, now)
         entry = connection.far_entry
         if entry is not None:
-            connection.server_host.conntrack.move(entry, State.ESTABLISHED, now)
+            connection.server_host.conntrack.move(entry, _ESTABLISHED, now)
         server.connected(connection)
         connection.client.connected(connection, now)
 
@@ -230,8 +235,9 @@ class Handshakes:
         if client is None or connection.open:
             return
         connection.client = None
-        self._return_port(connection, 0)
-        client.connect_failed(connection, outcome, self._environment._now)
+        now = self._environment._now
+        connection.return_port(now)
+        client.connect_failed(connection, outcome, now)
 
     # ---- what is lost ------------------------------------------------------------------------------------------------
 
@@ -253,6 +259,8 @@ class Handshakes:
             self.fail(connection, Outcome.CONNECT_TIMEOUT)
             return
         connection.syn_attempt += 1
+        if connection.request is not None:
+            connection.request.flags |= _RETRANSMITTED
         self._send_syn(connection)
 
     def icmp_error(self, connection: Connection, host: Host, at_ns: int, outcome: Outcome) -> None:
@@ -278,78 +286,29 @@ class Handshakes:
             self.abandon(connection)
             return
         connection.open = False
+        connection.client = None
         now = self._environment._now
-        self.fabric.counts.sent += 3
-        self.fabric.counts.delivered += 3
+        counts = self.fabric.counts
+        counts.sent += 3
+        counts.delivered += 3
         for free, queue, cost_ns, _, _ in connection.forward:
             busy_until = free[queue]
             free[queue] = (busy_until if busy_until > now else now) + 2 * cost_ns
-        self._close_entries(connection, State.TIME_WAIT, now)
+        connection.close_entries(_TIME_WAIT, now)
         if connection.flow is not None:
             connection.flow.on_close(now, by_client=by_client)
-        self._return_port(connection, TIME_WAIT_NS if by_client else 0)
+        connection.return_port(now + TIME_WAIT_NS if by_client else now)
         server = connection.server
-        connection.server = None
         if server is not None:
+            connection.server = None
             server.disconnected(connection)
 
     def abandon(self, connection: Connection) -> None:
         """The client gives up while it still connects: its SYNs stop; what is tracked runs into its time-out."""
         connection.client = None
-        self._return_port(connection, 0)
+        connection.return_port(self._environment._now)
 
     def reset(self, connection: Connection) -> None:
-        """The server's kernel answers for a socket that is gone: RST (or FIN) to the client, entries close."""
-        if not connection.open:
-            return
-        connection.open = False
-        now = self._environment._now
-        self._close_entries(connection, State.CLOSE, self._environment._now)
-        if connection.flow is not None:
-            connection.flow.on_reset(now)
-        connection.server = None
-        delay_ns = self.exchanges.return_delay_ns(connection)
-        self.fabric.counts.sent += 1
-        if not self._reaches_client(connection):
-            self.fabric.drop("no path")
-            return
-
-        def arrive() -> None:
-            self.fabric.counts.delivered += 1
-            client, request = connection.client, connection.request
-            at_ns = self._environment._now
-            self._return_port(connection, 0)
-            connection.request = None
-            if client is None:
-                return
-            if request is not None and request.live:
-                request.live = False
-                request.deadline_ns = 0
-                client.failed(request, Outcome.RESET, at_ns)
-            client.disconnected(connection, at_ns)
-
-        self.fabric.later(delay_ns, arrive)
-
-    def _reaches_client(self, connection: Connection) -> bool:
-        fabric = self.fabric
-        client_host, server_host = connection.namespace.host, connection.server_host
-        return client_host.up and server_host.up and (
-            client_host is server_host or fabric.route(server_host, client_host) is not None
-        )
-
-    def _close_entries(self, connection: Connection, state: State, now_ns: int) -> None:
-        entry = connection.near_entry
-        if entry is not None:
-            connection.entry_host.conntrack.close(entry, state, now_ns)
-            connection.near_entry = None
-        entry = connection.far_entry
-        if entry is not None:
-            connection.server_host.conntrack.close(entry, state, now_ns)
-            connection.far_entry = None
-
-    def _return_port(self, connection: Connection, time_wait_ns: int) -> None:
-        pool = connection.port_pool
-        if pool is not None:
-            connection.port_pool = None
-            pool.give(connection.client_port, self._environment._now + time_wait_ns)
-
+        """The server's kernel resets a connection that stands (or closes it): the client learns of it when the RST is there."""
+        if connection.open:
+            self.exchanges.send_reset(connection)

@@ -14,6 +14,8 @@ from svcsim.linux.packet import TCP, Decision, FirstPacketPath, Packet, Verdict
 if TYPE_CHECKING:
     from svcsim.datapath.connection import Connection, Request
 
+_NO_MATCH, _REJECTED = Verdict.NO_MATCH, Verdict.REJECT
+
 
 @dataclass(frozen=True, slots=True)
 class Charges:
@@ -48,10 +50,11 @@ class Charges:
     def first_packet_ns(self, decision: Decision, protocol: int) -> int:
         """CPU time of a flow's first packet on this host, rounded once."""
         rule_ns = self.service_rule_tcp_ns if protocol == TCP else self.service_rule_udp_ns
-        base_ns = self.first_miss_ns if decision.verdict is Verdict.NO_MATCH else self.first_ns
+        verdict = decision.verdict
+        base_ns = self.first_miss_ns if verdict is _NO_MATCH else self.first_ns
         if decision.masquerade:
             base_ns += self.masquerade_ns
-        if decision.verdict is Verdict.REJECT:
+        if verdict is _REJECTED:
             base_ns += self.reject_ns
         rules = decision.service_rules
         if rules > self.service_rule_knee:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from svcsim.datapath.connection import Connection, Phase, Request
+from svcsim.datapath.connection import CONNECT, DNS, WAIT, Connection, Request
 from svcsim.datapath.network import Network
 from svcsim.engine.hop import Step
 from svcsim.engine.streams import Stream
@@ -55,6 +55,11 @@ class WorkloadSettings:
     resolve: Literal["connection", "interval", "once", "never"] = "never"
     resolve_interval_ns: int = 30_000_000_000
 
+
+_NEW_CONNECTION, _RESOLVED, _CROSS_NODE, _HAIRPIN = map(
+    int, (Flag.NEW_CONNECTION, Flag.RESOLVED, Flag.CROSS_NODE, Flag.HAIRPIN)
+)
+_OK, _SERVER_BUSY = Outcome.OK, Outcome.SERVER_BUSY
 
 Resolve = Callable[["Workload", Source], None]
 
@@ -108,7 +113,7 @@ class Workload:
 
     def _await_name(self, source: Source, request: Request) -> None:
         assert self.resolve is not None
-        request.phase = Phase.DNS
+        request.phase = DNS
         if source.resolving is not None:
             source.resolving.append(request)
             return
@@ -156,7 +161,7 @@ class Workload:
             if settings.waiting_limit is not None and len(source.waiting) >= settings.waiting_limit:
                 self._end_attempt(request, Outcome.SHED, now)
                 return
-            request.phase = Phase.WAIT
+            request.phase = WAIT
             source.waiting.append(request)
             return
         if source.resolved_until_ns < now and self.resolve is not None:
@@ -179,13 +184,14 @@ class Workload:
         connection.tag = source
         connection.request = request
         request.connection = connection
+        request.flags |= _NEW_CONNECTION
         source.opened += 1
         if settings.protocol == UDP:
             request.close_part(now)
             self.network.datagrams.send(request)
             return
         request.close_part(now)
-        request.phase = Phase.CONNECT
+        request.phase = CONNECT
         if self._connect_timers is not None:
             self._connect_timers.set(connection)
         self.network.handshakes.open(connection)
@@ -226,13 +232,13 @@ class Workload:
         """The answer is there at `finish_ns`."""
         connection = request.connection
         if request.overload:
-            outcome = Outcome.SERVER_BUSY
+            outcome = _SERVER_BUSY
             self.failures += 1
         else:
-            outcome = Outcome.OK
+            outcome = _OK
         if connection.protocol == UDP:
             self.network.datagrams.answered(connection)
-        if outcome is not Outcome.OK and self._tries_again(request, outcome, finish_ns):
+        if outcome is not _OK and self._tries_again(request, outcome, finish_ns):
             self._release(connection, finish_ns)
             return
         self._record(request, outcome, finish_ns)
@@ -256,7 +262,7 @@ class Workload:
         """A connection has no request any more: keep it, hand it to who waits, or close it."""
         settings = self.settings
         source: Source = connection.tag
-        keep = connection.open and (settings.keepalive or (connection.protocol == UDP and settings.keepalive))
+        keep = connection.open and settings.keepalive
         if keep and settings.requests_per_connection is not None and connection.used >= settings.requests_per_connection:
             keep = False
         if not keep:
@@ -281,12 +287,13 @@ class Workload:
     def _on_hand_over(self, request: Request) -> None:
         connection = request.connection
         now = self._environment._now
-        if not request.live:
-            self._release(connection, now)
-        elif connection.open:
+        if not connection.open:
+            if request.live:
+                self._find_connection(connection.tag, request)
+        elif request.live:
             self._send(connection, request, now)
         else:
-            self._find_connection(connection.tag, request)
+            self._release(connection, now)
 
     def _serve_waiting(self, source: Source, now_ns: int) -> None:
         waiting = source.waiting
@@ -306,9 +313,9 @@ class Workload:
         connection = request.connection
         phase = request.phase
         outcome = Outcome.REQUEST_TIMEOUT
-        if phase == Phase.CONNECT:
+        if phase == CONNECT:
             outcome = Outcome.CONNECT_TIMEOUT
-        elif phase == Phase.DNS:
+        elif phase == DNS:
             outcome = Outcome.DNS_FAILURE
         if connection is not None and connection.request is request:
             connection.request = None
@@ -381,20 +388,20 @@ class Workload:
         connection = request.connection
         source: Source = request.tag
         client_node = source.namespace.host.index
-        flags = 0
+        flags = request.flags
         endpoint = server_node = -1
         rules = 0
         if connection is not None:
             endpoint = connection.endpoint
             rules = connection.rules
-            host = connection.server_host
-            if host is not None:
-                server_node = host.index
-                if server_node != client_node:
-                    flags = Flag.CROSS_NODE.value
-            if connection.used <= 1:
-                flags |= 1
             flags |= connection.flags
+            server_node = connection.server_host.index
+            if server_node != client_node:
+                flags |= _CROSS_NODE
+            elif connection.server_namespace is source.namespace and endpoint >= 0:
+                flags |= _HAIRPIN
+        if request.dns_ns:
+            flags |= _RESOLVED
         start_ns = request.intended_ns
         self._records.row(
             self.settings.index, request.sequence & 0xFFFFFFFF, start_ns, finish_ns - start_ns, request.wait_ns, request.dns_ns,

@@ -14,7 +14,7 @@ from svcsim.linux.icmp import IcmpLimiter
 from svcsim.linux.neighbour import Neighbours
 from svcsim.linux.packet import TCP, UDP, Decision, Packet, Verdict
 from svcsim.linux.ports import PortAllocator
-from svcsim.units import MS, S, US
+from svcsim.units import MS, US, S
 from svcsim.workload import distributions
 from svcsim.workload.server import Server, ServerProfile
 
@@ -69,7 +69,9 @@ class Rules:
 class SmallWorld:
     """`nodes` nodes with one backend pod each and a client pod on node 0."""
 
-    def __init__(self, nodes=2, settings=None, charges=CHARGES, service_ns=1 * MS, workers=4, conntrack_limit=10_000, timeouts=None):
+    def __init__(
+        self, nodes=2, settings=None, charges=CHARGES, service_ns=1 * MS, workers=4, conntrack_limit=10_000, timeouts=None
+    ):
         self.clock = Clock()
         self.topology = Topology()
         self.journal = Journal()
@@ -95,6 +97,16 @@ class SmallWorld:
         self.rules.backends = [pod.address for pod in self.pods]
         self.client_pod = Namespace("client", parse_address("10.244.0.9"), self.hosts[0], index=99)
         self.fabric.add_namespace(self.client_pod)
+
+    def outside_host(self):
+        """A host outside the cluster, whose packets to the Service enter at node 0."""
+        host = Host(
+            "outside", len(self.fabric.hosts), parse_address("203.0.113.7"), CHARGES, 1, Conntrack(10_000, Timeouts()),
+            IcmpLimiter(6, S), Neighbours(3_060 * MS), is_node=False,
+        )
+        self.fabric.add_host(host)
+        self.fabric.outside_routes[VIP] = lambda uniform: self.hosts[0]
+        return host
 
     def client(self):
         return Client(self)

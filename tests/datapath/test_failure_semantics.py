@@ -7,7 +7,7 @@ from svcsim.linux.conntrack import State
 from svcsim.linux.packet import TCP, UDP, Verdict
 from svcsim.linux.tcp import TcpTimers
 from svcsim.results.records import Outcome
-from svcsim.units import MS, S, US
+from svcsim.units import MS, US, S
 from tests.datapath.small_world import VIP, SmallWorld
 
 
@@ -247,21 +247,54 @@ def test_a_killed_pod_takes_what_was_in_flight_with_it_and_refuses_new_connectio
     assert client.events[-1][2] is Outcome.REFUSED
 
 
-def test_a_node_that_comes_back_has_forgotten_its_flows():
+def power_cycle(world, index):
+    world.hosts[index].up = False
+    world.hosts[index].conntrack.flush()
+    world.servers[index].power_off()
+    world.fabric.changed()
+    world.run(world.clock.now + 1 * S)
+    world.hosts[index].up = True
+    world.fabric.changed()
+
+
+def test_a_node_that_comes_back_answers_for_connections_of_before_with_a_reset():
     world = SmallWorld()
     client = world.client()
     connection = client.connect(uniform=0.9)
     world.run(1 * S)
-    host = world.hosts[1]
-    host.up = False
-    host.conntrack.flush()
-    world.fabric.changed()
-    world.run(2 * S)
-    host.up = True
-    world.fabric.changed()
+    power_cycle(world, 1)
     client.send(connection)
     world.run(10 * S)
-    assert "answered" not in client.names()
+    assert client.names() == ["connected", "failed", "disconnected"]
+    assert client.events[1][2] is Outcome.RESET
+
+
+def test_if_the_pod_did_not_come_back_nobody_answers_for_its_address():
+    world = SmallWorld()
+    client = world.client()
+    connection = client.connect(uniform=0.9)
+    world.run(1 * S)
+    power_cycle(world, 1)
+    world.fabric.remove_namespace(world.pods[1])
+    client.send(connection)
+    world.run(20 * S)
+    assert client.names() == ["connected"]
+    assert world.fabric.counts.dropped["no such pod"] == 7
+
+
+def test_a_node_that_forgot_the_translation_of_a_flow_from_outside_resets_it():
+    world = SmallWorld()
+    outside = world.outside_host()
+    client = world.client()
+    connection = client.connect(uniform=0.9, namespace=outside.namespace)
+    world.run(1 * S)
+    assert client.names() == ["connected"]
+    assert connection.entry_host is world.hosts[0]
+    power_cycle(world, 0)
+    client.send(connection)
+    world.run(10 * S)
+    assert client.names() == ["connected", "failed", "disconnected"]
+    assert client.events[1][2] is Outcome.RESET
 
 
 def test_when_the_conntrack_table_is_full_new_connections_are_dropped_and_it_is_noted_once():

@@ -1,6 +1,7 @@
 """Arrival processes and service time distributions."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ def times(process, until_ns, seed=1):
 def test_poisson_arrivals_have_their_rate_and_exponential_gaps():
     instants = times(arrivals.poisson(1000), 200 * S)
     assert len(instants) == pytest.approx(200_000, rel=0.01)
-    gaps = [b - a for a, b in zip(instants, instants[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(instants)]
     mean = sum(gaps) / len(gaps)
     deviation = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / len(gaps))
     assert deviation / mean == pytest.approx(1.0, rel=0.02)

@@ -58,7 +58,8 @@ def resolver(*options, libc="glibc"):
 def look_up(world, name, conf=None, key=1):
     results = []
     Resolvers(world.network, 1).resolve(
-        conf or resolver(), world.client_pod, name, key, lambda addresses, queries: results.append((addresses, queries, world.clock.now))
+        conf or resolver(), world.client_pod, name, key,
+        lambda addresses, queries: results.append((addresses, queries, world.clock.now)),
     )
     return results
 
