@@ -10,6 +10,7 @@ Every mistake is an `InputError` with file and line.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,12 +18,13 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-from svcsim.calibration.entries import BASES, COMMON, MODES, PER_MODE, Basis, Entry, value_mistake
+from svcsim.calibration.entries import BASES, COMMON, MODES, PER_MODE, Basis, Entry, units_of, value_mistake
 from svcsim.calibration.reader import Backend, ProfileReader, RawProfile
 from svcsim.errors import InputError, Problem, UsageError
 from svcsim.spelling import nearest
 
 DEFAULT_PROFILE = "linux-6.18-measured"
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d{1,2})?)\s*([A-Za-z]+|1)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class Profile:
         text = f"{text} ({kinds})" if kinds else text
         return f"{text}, {len(self.overridden)} overridden" if self.overridden else text
 
-    def with_overrides(self, overrides: Mapping[str, float]) -> Profile:
-        """The same profile with other values, each in its entry's own unit; they count as assumed.
+    def with_overrides(self, overrides: Mapping[str, float | str]) -> Profile:
+        """The same profile with other values: bare numbers in the entry's own unit, or text such as `9.5 ns`; they count as assumed.
 
         A mode's entry is overridden for that mode alone, also where another inherits it. Raises `UsageError` for a path that
         does not exist or a value that cannot be.
@@ -91,12 +93,10 @@ class Profile:
         entries = dict(self.entries)
         for path, value in overrides.items():
             entry = self.entry(path)
-            mistake = value_mistake(path, value)
-            if mistake:
-                raise UsageError(f"cost {path}: {mistake}")
+            number, unit = quantity(path, value, entry.unit)
             inferred = f"instead of {entry.value:g} {entry.unit}"
             entries[path] = replace(
-                entry, value=float(value), spread=None, basis="assumed", source="override", inferred=inferred
+                entry, value=number, unit=unit, spread=None, basis="assumed", source="override", inferred=inferred
             )
         return replace(self, entries=entries, overridden=tuple(sorted({*self.overridden, *overrides})))
 
@@ -107,7 +107,7 @@ def shipped_profiles() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
 
 
-def load_profile(name_or_path: str | Path | None = None, overrides: Mapping[str, float] | None = None) -> Profile:
+def load_profile(name_or_path: str | Path | None = None, overrides: Mapping[str, float | str] | None = None) -> Profile:
     """A profile by its name, or from a user's file (a `Path`, or text that ends with .toml); the default without either.
 
     Raises `UsageError` for a name that is not shipped, `InputError` for every mistake in a file.
@@ -119,6 +119,20 @@ def load_profile(name_or_path: str | Path | None = None, overrides: Mapping[str,
     else:
         profile = _shipped(name_or_path)
     return profile.with_overrides(overrides or {})
+
+
+def quantity(path: str, value: float | str, unit: str) -> tuple[float, str]:
+    """The number and unit that a user gives an entry: `9.5` in the entry's unit, or `9.5ns`; `UsageError` if it cannot be."""
+    if isinstance(value, str):
+        match = _QUANTITY.fullmatch(value.strip())
+        units = units_of(path)
+        if match is None or (match.group(2) or unit) not in units:
+            raise UsageError(f"cost {path}: a number with a unit is expected ({', '.join(units)}), not {value[:40]!r}")
+        value, unit = float(match.group(1)), match.group(2) or unit
+    mistake = value_mistake(path, value)
+    if mistake:
+        raise UsageError(f"cost {path}: {mistake}")
+    return float(value), unit
 
 
 def parse_profile(text: str, file: str) -> Profile:

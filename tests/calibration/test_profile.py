@@ -117,11 +117,18 @@ def test_overrides_are_in_the_entrys_unit_and_count_as_assumed() -> None:
     assert profile.describe("ipvs").endswith("2 overridden")
 
 
+def test_overrides_may_carry_a_unit() -> None:
+    profile = load_profile(overrides={"sockets.wakeup": "4500 ns", "units.bytes": "1448B", "kernel.icmp_burst": "1"})
+    costs = costs_of(profile, "iptables")
+    assert (costs.wakeup_ns, costs.unit_bytes, costs.kernel.icmp_burst) == (4500, 1448, 1)
+
+
 @pytest.mark.parametrize(("path", "value"), [
+    ("sockets.wakeup", "1 KiB"), ("sockets.wakeup", "fast"), ("sockets.wakeup", "-1us"), ("units.bytes", "0B"), ("sockets.wakeup", ""),
     ("sockets.wakup", 1.0), ("sockets.wakeup", -1.0), ("kernel.syn_linear", 1.5), ("kernel.icmp_interval", 0.0),
     ("sockets.wakeup", float("inf")),
 ])
-def test_overrides_that_cannot_be_are_refused(path: str, value: float) -> None:
+def test_overrides_that_cannot_be_are_refused(path: str, value: float | str) -> None:
     with pytest.raises(UsageError, match=path):
         load_profile(overrides={path: value})
 
