@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from svcsim.errors import InputError, Problem
+from svcsim.errors import InputError, Problem, UsageError
 from svcsim.kube.api.service import Service, ServicePort
 from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
 from svcsim.kube.kinds import KubeObject
@@ -54,6 +54,7 @@ class _Checks:
         yield from self._faults(node_names)
         yield from self._links(node_names)
         yield from self._expectations()
+        yield from self._costs()
         self._servers()
 
     # ---- what there is -----------------------------------------------------------------------------------------------
@@ -303,6 +304,22 @@ class _Checks:
             last = f", [0] to [{len(faults) - 1}]" if faults else ""
             return f"there is no fault [{reference}] (there are {len(faults)}{last})"
         return _unknown("fault", reference, [fault.name for fault in faults if fault.name])
+
+    def _costs(self) -> Iterator[Problem]:
+        calibration = self.scenario.calibration
+        try:
+            profile = calibration.model_copy(update={"overrides": {}}).load()
+        except UsageError as error:
+            yield self.places.problem(("calibration", "profile"), str(error))
+            return
+        except InputError as error:
+            yield from error.problems
+            return
+        for name, value in calibration.overrides.items():
+            try:
+                profile.with_overrides({name: value})
+            except UsageError as error:
+                yield self.places.problem(("calibration", "overrides", name), str(error))
 
     def _servers(self) -> None:
         pods = list(self._pod_labels())

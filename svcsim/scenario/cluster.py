@@ -121,9 +121,8 @@ def expand(nodes: Nodes) -> tuple[Node, ...]:
 
 
 class Rtt(Part):
-    """Round-trip times of the network itself, without the work of the nodes."""
+    """Round-trip times of the network between nodes, without the work of the nodes; within one there is none."""
 
-    same_node_ns: Duration = 0
     same_zone_ns: Duration = 200_000
     cross_zone_ns: Duration = 1_000_000
 
@@ -175,7 +174,6 @@ class Conntrack(Part):
     max_per_core: Count = 32_768
     min: Count = 131_072
     tcp_established_ns: PositiveDuration = 86_400 * S
-    tcp_close_wait_ns: PositiveDuration = 3_600 * S
     udp_ns: PositiveDuration = 30 * S
     udp_stream_ns: PositiveDuration = 120 * S
 

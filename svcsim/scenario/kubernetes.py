@@ -15,11 +15,11 @@ from svcsim.validation import plain_kind
 from svcsim.yamlsource import WrittenFloat
 
 Mode = Literal["userspace", "iptables", "ipvs", "nftables"]
-Scheduler = Literal["rr", "lc", "dh", "sh", "sed", "nq"]
+Scheduler = Literal["rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "mh", "lblc", "lblcr"]
 Minor = tuple[int, int]
 
 MODES: tuple[Mode, ...] = ("userspace", "iptables", "ipvs", "nftables")
-SCHEDULERS: tuple[Scheduler, ...] = ("rr", "lc", "dh", "sh", "sed", "nq")
+SCHEDULERS: tuple[Scheduler, ...] = ("rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "mh", "lblc", "lblcr")
 DEFAULT_SCHEDULER: Scheduler = "rr"
 
 MODE_SINCE: dict[Mode, Minor] = {"userspace": (1, 0), "iptables": (1, 1), "ipvs": (1, 8), "nftables": (1, 29)}

@@ -51,6 +51,7 @@ def loads(
     data = dict(documents[scenario_at].root)  # type: ignore[call-overload]
     reading.override(data, overrides or {})
     reading.inline_files(data)
+    reading.inline_profile(data)
     reading.manifests_of(data, [document for i, document in enumerate(documents) if i != scenario_at])
     scenario, problems = assemble(data, reading.manifests, reading.places, file, name)
     if scenario is not None:
@@ -150,6 +151,22 @@ class _Reading:
                 if isinstance(fault, dict) and isinstance(fault.get("apply"), dict | list) else fault
                 for i, fault in enumerate(faults)
             ]
+
+    def inline_profile(self, data: dict[str, Any]) -> None:
+        """Put the text of a cost profile that is a file into the scenario."""
+        calibration = data.get("calibration")
+        calibration = {"profile": calibration} if isinstance(calibration, str) else calibration
+        if not isinstance(calibration, dict) or "text" in calibration:
+            return
+        name = calibration.get("profile")
+        if isinstance(name, str) and name.endswith(".toml"):
+            try:
+                data["calibration"] = {**calibration, "text": read(self.base / name).text}
+            except UsageError as error:
+                self.fail(("calibration", "profile"), str(error))
+                data["calibration"] = {key: value for key, value in calibration.items() if key != "profile"}
+            except InputError as error:
+                self.problems += error.problems
 
     def _with_samples(self, value: Any, path: DataPath) -> Any:
         if isinstance(value, list):

@@ -119,12 +119,9 @@ class Scenario(Part):
         """The names of all nodes."""
         return tuple(node.name for node in self.nodes) or tuple(obj.metadata.name for obj in self.objects if obj.kind == "Node")
 
-    def servers_for(self, namespace: str, labels: dict[str, str], port: int | None = None) -> Servers:
-        """How a pod serves (on a container port): the first entry that matches it, or the defaults."""
-        for servers in self.servers:
-            if servers.matches(namespace, labels) and (port is None or not servers.ports or port in servers.ports):
-                return servers
-        return DEFAULT_SERVERS
+    def servers_for(self, namespace: str, labels: dict[str, str]) -> Servers:
+        """How a pod serves: the first entry that matches it, or the defaults."""
+        return next((servers for servers in self.servers if servers.matches(namespace, labels)), DEFAULT_SERVERS)
 
     def fault_index(self, reference: int | str) -> int | None:
         """The place of a fault in the list, from 0, by place or name; None if there is none."""

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from svcsim.calibration.profile import DEFAULT_PROFILE, Profile, load_profile, parse_profile
 from svcsim.scenario.quantities import Duration, Part, PositiveDuration
 from svcsim.units import S, duration_text
 
 MAX_SEED = 2**63 - 1
 MAX_REPLICATIONS = 1_000
-DEFAULT_PROFILE = "linux-6.18-measured"
 DEFAULT_WARMUP_NS = 5 * S
 
 
@@ -47,14 +47,21 @@ class Calibration(Part):
     """The profile of costs, and entries of it to change; a bare string is the profile."""
 
     profile: str = DEFAULT_PROFILE
-    """Name of a profile that svcsim ships, or a file of one's own."""
-    overrides: dict[str, str | float] = Field(default_factory=dict)
-    """Entries to change, by name."""
+    """Name of a profile that svcsim ships, or a .toml file of one's own, beside the scenario."""
+    overrides: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Entries to change, by path as `path.forward`, each a number in its entry's own unit."""
+    text: str | None = None
+    """The text of such a file, so that a resolved scenario needs it no more."""
 
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
         return {"profile": value} if isinstance(value, str) else value
+
+    def load(self) -> Profile:
+        """The profile with its overrides. UsageError for an unknown name, entry or value, InputError for a file's mistakes."""
+        profile = load_profile(self.profile) if self.text is None else parse_profile(self.text, self.profile)
+        return profile.with_overrides(self.overrides)
 
 
 class Metadata(Part):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from svcsim.scenario.distribution import TimeDistribution
-from svcsim.scenario.quantities import Count, Labels, Name, Part, Port, PositiveCount
+from svcsim.scenario.quantities import Count, Labels, Name, Part, PositiveCount
 from svcsim.units import MS
 
 
@@ -30,8 +30,6 @@ class Servers(Serving):
     """Labels of the pods; empty: all pods."""
     namespace: Name | None = None
     """Only pods of this namespace."""
-    ports: tuple[Port, ...] = ()
-    """Only these container ports. Default: all that the pod's containers or a Service's targetPort name."""
     probes: Literal["shared", "separate"] = "shared"
     """Whether probes wait in the same queue as requests, or are answered by a worker of their own."""
     drain: Literal["finish", "exit", "ignore"] = "finish"

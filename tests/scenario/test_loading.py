@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from svcsim.errors import InputError
 from svcsim.kube.timings import load_timings
-from svcsim.scenario import Scenario, load, loads
+from svcsim.scenario import Scenario, load, loads, resolved_yaml
 from svcsim.scenario.cluster import Nodes, expand
 from svcsim.scenario.expect import metric_name, parse_window
 from svcsim.scenario.kubernetes import SCHEDULERS, Kubernetes
@@ -82,7 +82,6 @@ def test_a_udp_service_is_sent_datagrams() -> None:
         ("faults: [{at: 1s, kill: 'deployment/web[1]'}]", "faults.0.text", "deployment/web[1] killed"),
         ("faults: [{at: 1s, loss: 1%, on: node/worker-1}]", "faults.0.text", "1% loss on node/worker-1"),
         ("faults: [{at: 1s, down: node/worker-1, for: 2s}]", "faults.0.ends_ns", 3 * S),
-        ("calibration: mine.toml", "calibration.profile", "mine.toml"),
         ("expect: [p99 < 20ms]", "expect.0.high", 20 * MS),
         ("expect: ['load: success >= 99.9% during 5s..30s']", "expect.0.low", 0.999),
     ],
@@ -113,9 +112,9 @@ def test_timings_are_those_of_the_version_with_the_scenarios_own() -> None:
 
 def test_the_first_entry_that_matches_a_pod_is_its_server() -> None:
     scenario = sample(
-        "servers: [{match: {app: web}, ports: [9090], workers: 1}, {match: {app: web}, workers: 2}, {workers: 3}]")
-    assert scenario.servers_for("default", {"app": "web", "x": "y"}, 9090).workers == 1
-    assert scenario.servers_for("default", {"app": "web"}, 8080).workers == 2
+        "servers: [{match: {app: web}, namespace: shop, workers: 1}, {match: {app: web}, workers: 2}, {workers: 3}]")
+    assert scenario.servers_for("shop", {"app": "web", "x": "y"}).workers == 1
+    assert scenario.servers_for("default", {"app": "web"}).workers == 2
     assert scenario.servers_for("default", {"app": "db"}).workers == 3
     assert sample().servers_for("default", {}).workers == 16
 
@@ -216,10 +215,24 @@ def test_the_failures_to_retry_on_are_those_that_a_request_can_meet() -> None:
     assert {outcome.key for outcome in Outcome} - set(FAILURES) == {"ok", "shed", "client_gone"}
 
 
+def test_the_schedulers_are_those_of_ipvs() -> None:
+    from svcsim.linux.ipvs.schedulers import SCHEDULERS as IMPLEMENTED
+
+    assert set(SCHEDULERS) == set(IMPLEMENTED)
+
+
+def test_a_profile_of_ones_own_is_found_beside_the_scenario_and_kept_in_the_resolved_file(tmp_path) -> None:
+    (tmp_path / "mine.toml").write_text('[profile]\nname = "mine"\nbase = "linux-6.18-measured"\n')
+    (tmp_path / "s.yaml").write_text("calibration: {profile: mine.toml, overrides: {path.forward: 123}}\n" + MANIFESTS)
+    scenario = load(tmp_path / "s.yaml")
+    again = loads(resolved_yaml(scenario))
+    for one in (scenario, again):
+        assert (one.calibration.load().name, one.calibration.load().entry("path.forward").value) == ("mine", 123)
+
+
 def test_models_can_be_built_in_python_with_plain_numbers() -> None:
     assert Run(duration_ns=10 * S, warmup_ns=1 * S).measured_from_ns == 1 * S
     assert Kubernetes(version="1.9").minor == (1, 9)
-    assert SCHEDULERS[0] == "rr"
 
 
 def test_a_scenario_goes_to_another_process() -> None:

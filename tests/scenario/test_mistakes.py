@@ -194,6 +194,13 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("expect: [{metric: outage, below: 1s, workload: load}]",
          "1:10: expect[0]: outage is a figure of a fault and knows neither workload nor window"),
         # calibration
+        ("calibration: none.toml", "1:14: calibration.profile: cannot read"),
+        ("calibration: linux-6.18-measurd",
+         "1:14: calibration.profile: no cost profile 'linux-6.18-measurd' (did you mean 'linux-6.18-measured'?)"),
+        ("calibration: {overrides: {path.forwrd: 3}}",
+         "1:40: calibration.overrides['path.forwrd']: profile linux-6.18-measured has no entry 'path.forwrd' (did you mean"),
+        ("calibration: {overrides: {path.forward: -3}}",
+         "1:41: calibration.overrides['path.forward']: -3 is out of range: at least 0"),
         ("calibration: {profil: x}", "1:15: calibration.profil: unknown field 'profil' (did you mean 'profile'?)"),
     ],
 )
