@@ -95,8 +95,8 @@ class Store:
     """All objects of a cluster. Keys are `namespace/name`, or the name alone of kinds without namespace."""
 
     __slots__ = (
-        "_admissions", "_clock", "_ids", "_listeners", "_names", "_objects", "_ordinals", "_seed", "_version", "available",
-        "_on_available", "lost_ns",
+        "_admissions", "_clock", "_generated", "_ids", "_listeners", "_names", "_objects", "_ordinals", "_seed", "_version",
+        "_on_available", "available", "lost_ns",
     )
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
@@ -105,6 +105,7 @@ class Store:
         self._objects: dict[str, dict[str, KubeObject]] = {}
         self._ordinals: dict[tuple[str, str], int] = {}
         self._ids: dict[tuple[str, str], int] = {}
+        self._generated: dict[str, int] = {}
         self._names = Stream(seed, "kube/names")
         self._version = 0
         self._listeners: dict[str, list[Listener]] = {}
@@ -291,12 +292,13 @@ class Store:
 
     def _unused_name(self, kind: str, prefix: str, namespace: str) -> str:
         taken = self._objects.get(kind, {})
-        ordinal = 0
+        asker = f"{kind}/{namespace}/{prefix}"
         while True:
-            name = prefix + self.generated_suffix(f"{kind}/{namespace}/{prefix}", ordinal)
+            ordinal = self._generated.get(asker, 0)
+            self._generated[asker] = ordinal + 1
+            name = prefix + self.generated_suffix(asker, ordinal)
             if (f"{namespace}/{name}" if namespace else name) not in taken:
                 return name
-            ordinal += 1
 
     def _uid(self, kind: str, key: str) -> str:
         ordinal = self._ordinals.get((kind, key), 0)
