@@ -1,0 +1,164 @@
+"""The StatefulSet controller: pods with stable names, one after the other.
+
+Source: pkg/controller/statefulset/stateful_set_control.go (updateStatefulSet), stateful_set_utils.go
+(newVersionedStatefulSetPod).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from svcsim.kube.api.pod import Pod
+from svcsim.kube.api.workloads import ReplicaStatus, StatefulSet
+from svcsim.kube.controllers.deployment import template_hash
+from svcsim.kube.controllers.owned_pods import Expectations, controller_of, pod_from_template
+from svcsim.kube.controllers.replicas import is_available
+from svcsim.kube.controllers.replicaset import controller_pace
+from svcsim.kube.informer import Informer
+from svcsim.kube.store import Event
+from svcsim.kube.timings import Timings
+from svcsim.kube.workqueue import WorkQueue
+from svcsim.units import S
+
+REVISION_LABEL = "controller-revision-hash"
+POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
+
+
+def stateful_pod(stateful_set: StatefulSet, ordinal: int) -> Pod:
+    """The pod of an ordinal: `web-0` with that host name under the set's headless Service."""
+    name = f"{stateful_set.metadata.name}-{ordinal}"
+    pod = pod_from_template(stateful_set, stateful_set.spec.template, name)
+    labels = {**pod.metadata.labels, POD_NAME_LABEL: name, REVISION_LABEL: template_hash(stateful_set.spec.template)}
+    spec = pod.spec.model_copy(update={"hostname": name, "subdomain": stateful_set.spec.service_name})
+    return pod.model_copy(update={"metadata": pod.metadata.model_copy(update={"labels": labels}), "spec": spec})
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulStep:
+    """The next step of a set: ordinals to create, pods to delete."""
+
+    create: tuple[int, ...] = ()
+    delete: tuple[Pod, ...] = ()
+
+
+def next_step(stateful_set: StatefulSet, pods: Mapping[int, Pod], now_ns: int) -> StatefulStep:
+    """What to do now: create the lowest that lacks, else delete the highest surplus, else replace the highest outdated one.
+
+    With OrderedReady each waits for all before it to be available, and for a terminating one to be gone.
+    """
+    parallel = stateful_set.spec.pod_management_policy == "Parallel"
+    min_ready_ns = stateful_set.spec.min_ready_seconds * S
+    wanted = range(stateful_set.replicas)
+    missing = tuple(ordinal for ordinal in wanted if ordinal not in pods)
+    surplus = tuple(
+        pods[ordinal] for ordinal in sorted(pods, reverse=True) if ordinal not in wanted and not pods[ordinal].is_terminating
+    )
+    ended = tuple(pod for pod in pods.values() if pod.is_finished and not pod.is_terminating)
+    if parallel:
+        step = StatefulStep(missing, surplus + ended)
+    else:
+        step = _ordered_step(pods, missing, surplus, ended, min_ready_ns, now_ns)
+    if step.create or step.delete or stateful_set.spec.update_strategy.type == "OnDelete":
+        return step
+    if len(pods) != stateful_set.replicas or any(pod.is_terminating for pod in pods.values()):
+        return step
+    return _update_step(stateful_set, pods, min_ready_ns, now_ns)
+
+
+def _ordered_step(
+    pods: Mapping[int, Pod], missing: tuple[int, ...], surplus: tuple[Pod, ...], ended: tuple[Pod, ...], min_ready_ns: int,
+    now_ns: int,
+) -> StatefulStep:
+    if ended:
+        return StatefulStep(delete=ended[:1])
+    settled = all(is_available(pod, min_ready_ns, now_ns) and not pod.is_terminating for pod in pods.values())
+    if missing:
+        before = [pod for ordinal, pod in pods.items() if ordinal < missing[0]]
+        ready = all(is_available(pod, min_ready_ns, now_ns) and not pod.is_terminating for pod in before)
+        return StatefulStep(create=missing[:1]) if ready else StatefulStep()
+    return StatefulStep(delete=surplus[:1]) if surplus and settled else StatefulStep()
+
+
+def _update_step(stateful_set: StatefulSet, pods: Mapping[int, Pod], min_ready_ns: int, now_ns: int) -> StatefulStep:
+    revision = template_hash(stateful_set.spec.template)
+    rolling = stateful_set.spec.update_strategy.rolling_update
+    partition = rolling.partition or 0 if rolling is not None else 0
+    for ordinal in sorted(pods, reverse=True):
+        pod = pods[ordinal]
+        if ordinal >= partition and pod.metadata.labels.get(REVISION_LABEL, revision) != revision:
+            return StatefulStep(delete=(pod,))
+        if not is_available(pod, min_ready_ns, now_ns):
+            return StatefulStep()
+    return StatefulStep()
+
+
+def pods_by_ordinal(stateful_set: StatefulSet, pods: list[Pod]) -> dict[int, Pod]:
+    """The set's pods by ordinal."""
+    prefix = f"{stateful_set.metadata.name}-"
+    found = {}
+    for pod in pods:
+        tail = pod.metadata.name.removeprefix(prefix)
+        if tail.isdecimal():
+            found[int(tail)] = pod
+    return dict(sorted(found.items()))
+
+
+def stateful_status(stateful_set: StatefulSet, pods: list[Pod], now_ns: int) -> ReplicaStatus:
+    """The counts of a set's pods."""
+    min_ready_ns = stateful_set.spec.min_ready_seconds * S
+    return ReplicaStatus(
+        replicas=len(pods),
+        ready_replicas=sum(pod.is_ready for pod in pods),
+        available_replicas=sum(is_available(pod, min_ready_ns, now_ns) for pod in pods),
+    )
+
+
+class StatefulSetController:
+    """Keeps the pods of all StatefulSets."""
+
+    __slots__ = ("_expectations", "_informer", "_queue")
+
+    def __init__(self, informer: Informer, timings: Timings) -> None:
+        self._informer = informer
+        self._expectations = Expectations()
+        self._queue = WorkQueue(informer.client, controller_pace(timings), self._sync)
+        informer.on(StatefulSet, lambda event: self._queue.add(event.obj.metadata.key))
+        informer.on(Pod, self._pod_changed)
+
+    def resync(self) -> None:
+        """Look at every StatefulSet, as after the start of the controller."""
+        for stateful_set in self._informer.each(StatefulSet):
+            self._queue.add(stateful_set.metadata.key)
+
+    def _pod_changed(self, event: Event) -> None:
+        self._expectations.seen(event)
+        owner = controller_of(event.obj)
+        if owner is None or owner.kind != "StatefulSet":
+            return
+        key = f"{event.obj.metadata.namespace}/{owner.name}"
+        self._queue.add(key)
+        known = self._informer.get(StatefulSet, key)
+        if known is not None and known.spec.min_ready_seconds:
+            self._queue.add_after(key, known.spec.min_ready_seconds * S)
+
+    def _sync(self, key: str) -> int:
+        stateful_set = self._informer.get(StatefulSet, key)
+        if stateful_set is None or stateful_set.metadata.deletion_ns is not None:
+            return 0
+        uid = stateful_set.metadata.uid
+        if not self._expectations.satisfied(uid):
+            return 0
+        client = self._informer.client
+        pods = pods_by_ordinal(stateful_set, self._informer.pods_of_owner(uid))
+        step = next_step(stateful_set, pods, client.clock.now)
+        for ordinal in step.create:
+            self._expectations.create(client, uid, stateful_pod(stateful_set, ordinal))
+        for pod in step.delete:
+            self._expectations.delete(client, uid, pod)
+        status = stateful_status(stateful_set, list(pods.values()), client.clock.now)
+        writes = len(step.create) + len(step.delete)
+        if status != stateful_set.status:
+            client.update_status(stateful_set.model_copy(update={"status": status}))
+            writes += 1
+        return writes
