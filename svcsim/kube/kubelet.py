@@ -1,0 +1,476 @@
+"""The kubelet: makes a node's pods real, probes them, tells the API server how they are, and ends them.
+
+A container that ends is noticed at the next relist; a pod that is deleted gets its preStop hook, SIGTERM and, when its grace
+period is over, SIGKILL. A pod's containers live and die together here, as one process in one sandbox.
+Sources: pkg/kubelet (kubelet.go, pod_workers.go, pleg/generic.go, status/status_manager.go, kuberuntime).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from svcsim.engine.clock import Clock
+from svcsim.engine.journal import Happening, Journal
+from svcsim.engine.streams import Stream, stream_seed
+from svcsim.kube.api.node import Node
+from svcsim.kube.api.pod import Pod, PodStatus
+from svcsim.kube.client import Client
+from svcsim.kube.controllers.node_health import with_ready
+from svcsim.kube.lifecycle import (
+    PodAddresses,
+    ProbeKind,
+    RestartBackoff,
+    last_tick_ns,
+    next_tick_ns,
+    pre_stop_ns,
+    probe_port,
+)
+from svcsim.kube.pod_record import SETTLED_SINCE_NS, Phase, PodRecord, reported_status
+from svcsim.kube.probing import Prober, ProbeWorker
+from svcsim.kube.store import Change, Event, NotFoundError
+from svcsim.kube.timings import Timings
+from svcsim.units import S
+
+SIGKILL_CODE = 137
+SIGTERM_CODE = 143
+
+
+class ContainerRuntime(Protocol):
+    """What makes pods real: the data plane's sandboxes and servers. `pod.status` has the addresses."""
+
+    def start(self, pod: Pod) -> None:
+        """The pod's sandbox is there and its containers run from now on."""
+
+    def terminate(self, pod: Pod, exited: Callable[[], None]) -> None:
+        """SIGTERM: the process ends when it likes, and then `exited` is called, once."""
+
+    def kill(self, pod: Pod) -> None:
+        """SIGKILL: the process ends now, and `exited` is not called."""
+
+    def remove(self, pod: Pod) -> None:
+        """The sandbox is gone, its addresses with it; what may still run in it is gone without a word."""
+
+
+class Kubelet:
+    """One node's kubelet."""
+
+    __slots__ = (
+        "_addresses", "_client", "_clock", "_failing", "_frozen_ns", "_journal", "_node_ips", "_phases", "_pods", "_power",
+        "_prober", "_resumed_ns", "_runtime", "_status_phase_ns", "_timings", "_watch", "node",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        journal: Journal,
+        timings: Timings,
+        node: Node,
+        pod_cidrs: tuple[str, ...],
+        runtime: ContainerRuntime,
+        prober: Prober,
+        seed: int,
+    ) -> None:
+        self.node = node.metadata.name
+        self._client = client
+        self._clock = clock
+        self._journal = journal
+        self._timings = timings
+        self._runtime = runtime
+        self._prober = prober
+        self._addresses = PodAddresses(pod_cidrs)
+        self._node_ips = node.internal_ips
+        self._pods: dict[str, PodRecord] = {}
+        self._failing: set[str] = set()
+        self._phases = Stream(seed, f"kubelet/{self.node}/phases")
+        self._status_phase_ns = self._phase(0, timings.node_status_update_ns)
+        self._frozen_ns = last_tick_ns(clock.now, timings.lease_renew_ns, self._phase(1, timings.lease_renew_ns))
+        self._resumed_ns: int | None = clock.now
+        self._power = 0
+        self._watch = client.watch_pods_of(self.node, self._pod_changed)
+
+    def _phase(self, what: int, period_ns: int) -> int:
+        return int(self._phases.uniform(what) * period_ns)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the node has power and its kubelet runs."""
+        return self._power % 2 == 0
+
+    def record(self, key: str) -> PodRecord | None:
+        """What the kubelet knows of a pod, None if it does not have it."""
+        return self._pods.get(key)
+
+    # The node's signs of life.
+
+    def renewed_ns(self) -> int:
+        """When the node's lease was last renewed: each period while the API server is in reach, without an event each."""
+        if self._resumed_ns is None:
+            return self._frozen_ns
+        period_ns = self._timings.lease_renew_ns
+        tick_ns = last_tick_ns(self._clock.now, period_ns, self._phase(1, period_ns))
+        return max(self._frozen_ns, tick_ns if tick_ns >= self._resumed_ns else self._frozen_ns)
+
+    def lost_contact(self) -> None:
+        """The API server is out of reach, or the node has no power: no renewals from now on."""
+        self._frozen_ns = self.renewed_ns()
+        self._resumed_ns = None
+
+    def regained_contact(self) -> None:
+        """The API server is in reach again: the next renewal comes with the next period."""
+        if self.is_up and self._resumed_ns is None:
+            self._resumed_ns = self._clock.now
+            current = self._client.store.get(Node, self.node)
+            if current is not None:
+                self.node_overwritten(current)
+
+    def node_overwritten(self, node: Node) -> None:
+        """Someone else has written the node's Ready condition: it is set right at the next node status update."""
+        if node.is_ready or not self.is_up:
+            return
+        now, period_ns, power = self._clock.now, self._timings.node_status_update_ns, self._power
+        self._clock.after(next_tick_ns(now, period_ns, self._status_phase_ns) - now, lambda: self._report_node(power))
+
+    def _report_node(self, power: int) -> None:
+        if power != self._power or not self._client.reachable:
+            return  # contact regained looks again
+        current = self._client.store.get(Node, self.node)
+        if current is not None and not current.is_ready:
+            self._client.update_status(with_ready(current, "True", "KubeletReady", self._clock.now))
+
+    # Pods come and go.
+
+    def adopt(self, pod: Pod) -> None:
+        """Take on a pod that has been running (or, if it is not ready, failing) since before the run."""
+        record = self._pods[pod.metadata.key] = PodRecord(pod, self._new_backoff())
+        record.addresses = pod.addresses
+        record.status = pod.status
+        for address in () if pod.spec.host_network else pod.addresses:
+            self._addresses.reserve(address)
+        record.started_ns = SETTLED_SINCE_NS
+        if not pod.is_ready:
+            record.phase = Phase.HELD
+            return
+        record.phase = Phase.RUNNING
+        record.ready = [True] * len(pod.spec.containers)
+        record.started = [True] * len(pod.spec.containers)
+        self._runtime.start(record.as_run())
+        self._add_probes(record, settled=True)
+
+    def _pod_changed(self, event: Event) -> None:
+        pod = event.obj
+        assert isinstance(pod, Pod)
+        power = self._power
+        if self.is_up:
+            self._clock.after(self._timings.kubelet_sync_ns, lambda: self._sync(event.change, pod, power))
+
+    def _sync(self, change: Change, pod: Pod, power: int) -> None:
+        if power != self._power:
+            return
+        record = self._pods.get(pod.metadata.key)
+        if record is not None and record.pod.metadata.uid != pod.metadata.uid:
+            self._forget(record)
+            record = None
+        if change is Change.DELETED:
+            if record is not None:
+                self._forget(record)
+        elif record is None:
+            if not pod.is_finished:
+                self._take_on(pod)
+        else:
+            was_terminating = record.pod.is_terminating
+            record.pod = pod
+            if pod.is_terminating and not was_terminating:
+                self._end(record)
+            elif pod.status != record.written:
+                self._set_right(record)
+
+    def _take_on(self, pod: Pod) -> None:
+        record = self._pods[pod.metadata.key] = PodRecord(pod, self._new_backoff())
+        record.status = pod.status
+        record.addresses = self._node_ips if pod.spec.host_network else self._addresses.allocate()
+        if pod.is_terminating:
+            self._ended(record)
+            return
+        self._add_probes(record, settled=False)
+        self._later(record, self._timings.container_start_ns, lambda: self._start(record))
+
+    def _new_backoff(self) -> RestartBackoff:
+        return RestartBackoff(self._timings.restart_backoff_ns, self._timings.restart_backoff_max_ns)
+
+    def _add_probes(self, record: PodRecord, *, settled: bool) -> None:
+        for index, container in enumerate(record.pod.spec.containers):
+            probes = (
+                (ProbeKind.STARTUP, container.startup_probe),
+                (ProbeKind.READINESS, container.readiness_probe),
+                (ProbeKind.LIVENESS, container.liveness_probe),
+            )
+            for kind, probe in probes:
+                if probe is None or (settled and kind is ProbeKind.STARTUP):
+                    continue
+                phase_ns = self._clock.now
+                if settled:
+                    key = stream_seed(0, f"{record.pod.metadata.key}/{index}/{kind.value}")
+                    phase_ns = int(self._phases.uniform(key) * probe.period_seconds * S)
+                worker = ProbeWorker(
+                    self._clock, self._prober, record, index, kind, probe, probe_port(record.pod, container, probe), phase_ns,
+                    lambda index, kind, good, why: self._decided(record, index, kind, why, good=good),
+                )
+                if settled:
+                    worker.assume(True)
+                record.workers.append(worker)
+                worker.start()
+
+    def _forget(self, record: PodRecord) -> None:
+        """The pod's object is gone (deleted by force): so is the pod."""
+        record.retire()
+        del self._pods[record.pod.metadata.key]
+        self._runtime.remove(record.as_run())
+        self._release(record)
+
+    def _release(self, record: PodRecord) -> None:
+        if not record.pod.spec.host_network:
+            self._addresses.release(record.addresses)
+
+    def _later(self, record: PodRecord, delay_ns: int, action: Callable[[], None]) -> None:
+        """Do something for a pod later, unless it (or the node's power) is gone by then."""
+        power = self._power
+
+        def act() -> None:
+            if power == self._power and self._pods.get(record.pod.metadata.key) is record:
+                action()
+
+        self._clock.after(delay_ns, act)
+
+    def _at_relist(self, record: PodRecord, action: Callable[[], None]) -> None:
+        now, period_ns = self._clock.now, self._timings.kubelet_relist_ns
+        self._later(record, next_tick_ns(now, period_ns, self._phase(2, period_ns)) - now, action)
+
+    # Containers start and end.
+
+    def _start(self, record: PodRecord) -> None:
+        if record.ending:
+            return
+        record.epoch += 1
+        record.phase = Phase.STARTED
+        record.started_ns = self._clock.now
+        self._runtime.start(record.as_run())
+        self._journal.add(self._clock.now, Happening.CONTAINER_STARTED, record.pod.metadata.key)
+        epoch = record.epoch
+        self._at_relist(record, lambda: self._noticed_start(record, epoch))
+
+    def _noticed_start(self, record: PodRecord, epoch: int) -> None:
+        if record.epoch != epoch or record.phase is not Phase.STARTED:
+            return
+        record.phase = Phase.RUNNING
+        for index, container in enumerate(record.pod.spec.containers):
+            record.started[index] = container.startup_probe is None
+            record.ready[index] = record.started[index] and container.readiness_probe is None
+        self._report(record)
+        self._trigger_readiness(record)
+
+    def _trigger_readiness(self, record: PodRecord) -> None:
+        for worker in record.workers:
+            if worker.kind is ProbeKind.READINESS:
+                worker.trigger()
+
+    def _exited(self, record: PodRecord, epoch: int) -> None:
+        if record.epoch == epoch and self._pods.get(record.pod.metadata.key) is record:
+            self.exited(record.pod.metadata.key, SIGTERM_CODE)
+
+    def exited(self, key: str, code: int) -> None:
+        """The pod's process has ended by itself with this code."""
+        record = self._pods.get(key)
+        if record is None or record.phase not in (Phase.STARTED, Phase.RUNNING):
+            return
+        record.epoch += 1
+        record.phase = Phase.EXITED
+        record.finished_ns = self._clock.now
+        record.code = code
+        self._journal.add(self._clock.now, Happening.CONTAINER_EXITED, key, code=code)
+        if record.ending:
+            self._ended(record)
+        else:
+            epoch = record.epoch
+            self._at_relist(record, lambda: self._noticed_exit(record, epoch))
+
+    def kill(self, key: str) -> None:
+        """The pod's process is killed (a crash, the OOM killer): it ends with code 137."""
+        record = self._pods.get(key)
+        if record is not None and record.phase in (Phase.STARTED, Phase.RUNNING):
+            self._runtime.kill(record.as_run())
+            self.exited(key, SIGKILL_CODE)
+
+    def _noticed_exit(self, record: PodRecord, epoch: int) -> None:
+        if record.epoch != epoch:
+            return
+        record.not_ready()
+        policy = record.pod.spec.restart_policy
+        if policy == "Never" or (policy == "OnFailure" and record.code == 0):
+            record.phase = Phase.FINISHED
+            self._report(record)
+            return
+        wait_ns, record.backoff = record.backoff.after_exit(record.finished_ns)
+        record.restarts += 1
+        record.phase = Phase.WAITING
+        self._report(record)
+        delay_ns = max(0, record.finished_ns + wait_ns - self._clock.now) + self._timings.container_restart_ns
+        self._later(record, delay_ns, lambda: self._start(record))
+
+    # Probes.
+
+    def fail_readiness(self, key: str, *, failing: bool) -> None:
+        """Have all readiness probes of a pod fail from now on, or be themselves again."""
+        if failing:
+            self._failing.add(key)
+        else:
+            self._failing.discard(key)
+
+    def readiness_fails(self, key: str) -> bool:
+        """Whether the readiness probes of a pod have been made to fail."""
+        return key in self._failing
+
+    def _decided(self, record: PodRecord, index: int, kind: ProbeKind, reason: str, *, good: bool) -> None:
+        if kind is ProbeKind.READINESS:
+            if record.ready[index] != good:
+                record.ready[index] = good
+                self._report(record)
+        elif kind is ProbeKind.STARTUP and good:
+            record.started[index] = True
+            record.ready[index] = record.pod.spec.containers[index].readiness_probe is None
+            self._report(record)
+            self._trigger_readiness(record)
+        elif not good and not record.ending:
+            probe = record.workers_probe(index, kind)
+            grace_s = record.pod.spec.termination_grace_period_seconds
+            if probe is not None and probe.termination_grace_period_seconds is not None:
+                grace_s = probe.termination_grace_period_seconds
+            self._stop(record, grace_s * S, reason)
+
+    # The end.
+
+    def _end(self, record: PodRecord) -> None:
+        record.ending = True
+        for worker in record.workers:
+            if worker.kind is not ProbeKind.READINESS:
+                worker.stop()
+        if record.phase not in (Phase.STARTED, Phase.RUNNING):
+            self._ended(record)
+            return
+        grace_s = record.pod.metadata.deletion_grace_period_seconds
+        self._stop(record, (record.pod.spec.termination_grace_period_seconds if grace_s is None else grace_s) * S, "deleted")
+
+    def _stop(self, record: PodRecord, grace_ns: int, reason: str) -> None:
+        """preStop, SIGTERM, and SIGKILL at the end of the grace period (at least 2 s after SIGTERM)."""
+        epoch = record.epoch
+        hook_ns = min(pre_stop_ns(record.pod, self._timings.kubelet_exec_probe_ns), grace_ns)
+
+        def terminate() -> None:
+            if record.epoch == epoch:
+                self._later(record, max(self._timings.minimum_grace_ns, grace_ns - hook_ns), force)
+                self._runtime.terminate(record.as_run(), lambda: self._exited(record, epoch))
+
+        def force() -> None:
+            if record.epoch == epoch:
+                self.kill(record.pod.metadata.key)
+
+        if hook_ns:
+            self._later(record, hook_ns, terminate)
+        else:
+            terminate()
+
+    def _ended(self, record: PodRecord) -> None:
+        """All containers of a deleted pod have ended: the sandbox goes, then the object."""
+        record.retire()
+        record.not_ready()
+        self._runtime.remove(record.as_run())
+        self._release(record)
+        self._report(record)
+        key, uid = record.pod.metadata.key, record.pod.metadata.uid
+        self._later(
+            record,
+            self._timings.kubelet_pod_cleanup_ns,
+            lambda: self._client.when_reachable(lambda: self._delete(key, uid)),
+        )
+
+    def _delete(self, key: str, uid: str) -> None:
+        current = self._client.store.get(Pod, key)
+        if current is not None and current.metadata.uid == uid and self.is_up and self._client.reachable:
+            self._client.delete(Pod, key, grace_seconds=0)
+
+    # What the API server is told.
+
+    def _report(self, record: PodRecord) -> None:
+        """Have the pod's status written; several changes within the time of a write are one."""
+        if not record.reporting:
+            record.reporting = True
+            self._later(record, self._timings.api_write_ns, lambda: self._write(record))
+
+    def _set_right(self, record: PodRecord) -> None:
+        """Someone else has written the status: it is compared and written again at the next status sync."""
+        if record.phase in (Phase.RUNNING, Phase.WAITING, Phase.EXITED) and not record.reporting:
+            record.reporting = True
+            now, period_ns = self._clock.now, self._timings.kubelet_status_sync_ns
+            self._later(record, next_tick_ns(now, period_ns, self._phase(3, period_ns)) - now, lambda: self._write(record))
+
+    def _write(self, record: PodRecord) -> None:
+        record.reporting = False
+        if not self._client.reachable:
+            record.reporting = True
+            self._client.when_reachable(lambda: self._later(record, self._timings.api_write_ns, lambda: self._write(record)))
+            return
+        current = self._client.store.get(Pod, record.pod.metadata.key)
+        if current is None or current.metadata.uid != record.pod.metadata.uid:
+            return
+        status: PodStatus = reported_status(record, current, self._node_ips, self._clock.now)
+        record.status = record.written = status
+        try:
+            self._client.update_status(current.model_copy(update={"status": status}))
+        except NotFoundError:
+            return
+
+    # Power.
+
+    def power_off(self) -> None:
+        """The node loses power: every container is gone, nobody says so."""
+        if not self.is_up:
+            return
+        self.lost_contact()
+        self._power += 1
+        self._client.set_connected(False)
+        for record in self._pods.values():
+            record.retire()
+            record.ending = True
+            self._runtime.remove(record.as_run())
+            self._release(record)
+        self._pods.clear()
+
+    def power_on(self, booted: Callable[[], None] = lambda: None) -> None:
+        """The node has power again: it boots, its kubelet lists its pods and starts them anew, with new addresses.
+
+        `booted` is called when the kubelet starts; not at all when power is lost before.
+        """
+        if self.is_up:
+            return
+        power = self._power
+        self._clock.after(self._timings.node_boot_ns, lambda: self._boot(power, booted))
+
+    def _boot(self, power: int, booted: Callable[[], None]) -> None:
+        if power != self._power:
+            return
+        self._power += 1
+        booted()
+        self._watch.drop()
+        self._client.set_connected(True)
+        self._client.when_reachable(self._list)
+
+    def _list(self) -> None:
+        self._resumed_ns = self._clock.now
+        self._report_node(self._power)
+        for pod in self._client.store.list(Pod):
+            if pod.spec.node_name == self.node and not pod.is_finished:
+                self._sync(Change.ADDED, pod, self._power)
+                record = self._pods.get(pod.metadata.key)
+                if record is not None:
+                    record.restarts = 1 + max((each.restart_count for each in pod.status.container_statuses), default=0)
