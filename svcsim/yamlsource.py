@@ -462,28 +462,8 @@ def mappings(documents: list[Document]) -> Iterator[Document]:
     yield from documents
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes what `parse` reads back: text that would read as another kind is quoted, nothing is shared by anchors."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    other = text in _NULL or text in _BOOL or _INT.fullmatch(text) or _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text)
-    style = "'" if other or text == "<<" else "|" if "\n" in text and text.isprintable() else None
-    return dumper.represent_scalar(_TAG + "str", text, style=style)
-
-
-def _write_float(dumper: yaml.SafeDumper, number: WrittenFloat) -> yaml.ScalarNode:
-    return dumper.represent_scalar(_TAG + "float", number.text)
-
-
-_Dumper.add_representer(str, _write_text)
-_Dumper.add_representer(WrittenFloat, _write_float)
-
-
-def dump(data: object) -> str:
-    """Data as YAML text, keys in their order; `parse` gives the same data back."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=110)
-    return text
+def reads_as_text(text: str) -> bool:
+    """Whether a plain scalar of this text would be read as a string."""
+    return text not in _NULL and text not in _BOOL and not any(
+        pattern.fullmatch(text) for pattern in (_INT, _FLOAT, _NOT_FINITE)
+    )

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svcsim.errors import InputError, UsageError
-from svcsim.yamlsource import MAX_DEPTH, MAX_PROBLEMS, WrittenFloat, decode, dump, parse, path_text, read, scalar
+from svcsim.yamldump import dump
+from svcsim.yamlsource import MAX_DEPTH, MAX_PROBLEMS, WrittenFloat, decode, parse, path_text, read, scalar
 
 
 def only(text: str) -> object:

@@ -34,7 +34,7 @@ class Expectation:
     start_ns: int | None = None
     end_ns: int | None = None
     fault: int | None = None
-    """The fault's place in the scenario's list, from 0; the scenario and the command line count from 1."""
+    """The fault's place in the scenario's list, from 0."""
     where: str = ""
     """Where it stands, as `file:line`, for messages."""
 
@@ -64,7 +64,7 @@ class Expectation:
         words = [] if self.workload is None else [self.workload]
         words.append(self.metric)
         if self.fault is not None:
-            words.append(f"of fault {self.fault + 1}")
+            words.append(f"of fault[{self.fault}]")
         words.append(self.bounds)
         if self.start_ns is not None or self.end_ns is not None:
             end = "" if self.end_ns is None else duration_text(self.end_ns)

@@ -125,8 +125,8 @@ def _of_fault(figure: Callable[[FaultAnatomy], float | None]) -> Measure:
         for result in results:
             found = [fault for fault in result.faults if question.fault in {None, fault.index}]
             if not found:
-                which = "no fault" if question.fault is None else f"no fault number {question.fault + 1}"
-                raise UsageError(f"{which} took place (faults are counted from 1)")
+                which = "no fault" if question.fault is None else f"no fault[{question.fault}]"
+                raise UsageError(f"{which} took place (faults are counted from 0)")
             values += [math.inf if value is None else value for value in map(figure, found)]
         return max(values)
 

@@ -7,7 +7,7 @@ from typing import Any
 from svcsim.scenario.faults import Apply
 from svcsim.scenario.model import Scenario
 from svcsim.units import duration_text
-from svcsim.yamlsource import dump
+from svcsim.yamldump import dump
 
 _RAW = {"manifests", "compare"}
 

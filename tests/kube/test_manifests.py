@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from svcsim.errors import InputError
 from svcsim.kube.manifests import load_manifests, parse_manifests
-from svcsim.yamlsource import dump
+from svcsim.yamldump import dump
 from tests.kube import manifests as shapes
 
 

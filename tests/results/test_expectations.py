@@ -83,7 +83,7 @@ def test_failures_as_infinite_decide_latency_all(comparison: Comparison) -> None
     (Expectation("success", low=0, start_ns=30 * S, end_ns=30 * S), r"window 30s\.\.30s is empty"),
     (Expectation("success", low=0, start_ns=30 * S, end_ns=5 * S), "is empty"),
     (Expectation("failures", high=10, start_ns=500 * S), r"no request was sent during 8m20s\.\."),
-    (Expectation("outage", high=1, fault=7), "no fault number 8"),
+    (Expectation("outage", high=1, fault=7), "no fault\\[7\\]"),
     (Expectation("outage", high=1, fault=0, workload="web-load"), "knows no workload"),
     (Expectation("latency.p99", high=1, fault=0), "not a figure of a fault"),
     (Expectation("proxy_cpu", high=1, start_ns=S), "whole run"),
@@ -131,5 +131,5 @@ def test_every_metric_answers_on_a_failover_run(comparison: Comparison) -> None:
 def test_an_expectation_reads_as_a_sentence() -> None:
     expectation = Expectation("latency.p99", high=20 * MS, workload="web-load", start_ns=5 * S, end_ns=30 * S)
     assert str(expectation) == "web-load latency.p99 below 20 ms during 5s..30s"
-    assert str(Expectation("outage", high=65 * S, fault=1)) == "outage of fault 2 below 65 s"
+    assert str(Expectation("outage", high=65 * S, fault=1)) == "outage of fault[1] below 65 s"
     assert str(Expectation("success", low=0.999, low_inclusive=True)) == "success at least 99.90%"

@@ -16,7 +16,7 @@ from svcsim.scenario.kubernetes import SCHEDULERS, Kubernetes
 from svcsim.scenario.run import Run
 from svcsim.scenario.workload import FAILURES
 from svcsim.units import MS, S
-from svcsim.yamlsource import dump
+from svcsim.yamldump import dump
 from tests.scenario.samples import MANIFESTS, sample
 
 
