@@ -43,11 +43,31 @@ class SharedBase:
 
 
 class IptablesProgrammes:
+    """The programmes of all nodes, flavour by flavour."""
+
+    def __init__(self) -> None:
+        self._flavours: dict[tuple[Flavour, bool], FlavourProgrammes] = {}
+
+    def of(self, settings: ProxySettings) -> FlavourProgrammes:
+        """Those that a node of these settings uses."""
+        key = (Flavour.of(settings), settings.prefer_same_node)
+        found = self._flavours.get(key)
+        if found is None:
+            found = self._flavours[key] = FlavourProgrammes(*key)
+        return found
+
+    @property
+    def built(self) -> int:
+        """How many programmes were ever made."""
+        return sum(each.built for each in self._flavours.values())
+
+
+class FlavourProgrammes:
     """The programmes that the nodes of one flavour share. `built` counts how many were ever made."""
 
-    def __init__(self, settings: ProxySettings) -> None:
-        self.flavour = Flavour.of(settings)
-        self.same_node = settings.prefer_same_node
+    def __init__(self, flavour: Flavour, same_node: bool) -> None:
+        self.flavour = flavour
+        self.same_node = same_node
         self.built = 0
         self._revisions: dict[ServicePortName, list[_Revision]] = {}
         self._bases: list[tuple[Snapshot, SharedBase]] = []

@@ -46,6 +46,7 @@ class SyncPlan:
     no_local_internal: int
     no_local_external: int
     large_cluster: bool
+    deletes_chains: bool
     stale: tuple[Programme, ...]
     """Programmes whose chains the sync looks for and deletes, unless they are in use."""
     now_ns: int
@@ -99,7 +100,7 @@ class IptablesProxier:
     ) -> None:
         self.settings = settings
         self.tracker = tracker
-        self.shared = programmes
+        self.shared = programmes.of(settings)
         self.order = order
         self.table = table if table is not None else IptablesTable(settings)
         self.syncs = 0
@@ -191,6 +192,7 @@ class IptablesProxier:
             no_local_internal=totals.no_local_internal,
             no_local_external=totals.no_local_external,
             large_cluster=large,
+            deletes_chains=due,
             stale=tuple(self._stale) if due else (),
             now_ns=now_ns,
         )
@@ -210,7 +212,7 @@ class IptablesProxier:
         self.table.apply(plan.swaps, order)
         if plan.full:
             self._last_full_sync_ns = plan.now_ns
-        if plan.stale or not plan.large_cluster:
+        if plan.deletes_chains:
             self._stale.clear()
             self._last_cleanup_ns = plan.now_ns
         self._unwritten.clear()

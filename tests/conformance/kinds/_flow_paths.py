@@ -20,7 +20,7 @@ PATHS: dict[str, Callable[[ProxySettings, ChangeTracker], Sync]] = {}
 
 
 def _iptables(settings: ProxySettings, tracker: ChangeTracker) -> Sync:
-    proxier = IptablesProxier(settings, tracker, IptablesProgrammes(settings), order=1)
+    proxier = IptablesProxier(settings, tracker, IptablesProgrammes(), order=1)
 
     def sync() -> FirstPacketPath:
         proxier.sync()
