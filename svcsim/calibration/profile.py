@@ -83,10 +83,10 @@ class Profile:
         return f"{text}, {len(self.overridden)} overridden" if self.overridden else text
 
     def with_overrides(self, overrides: Mapping[str, float | str]) -> Profile:
-        """The same profile with other values: bare numbers in the entry's own unit, or text such as `9.5 ns`; they count as assumed.
+        """The same profile with other values: bare numbers in the entry's own unit, or text such as `9.5 ns`.
 
-        A mode's entry is overridden for that mode alone, also where another inherits it. Raises `UsageError` for a path that
-        does not exist or a value that cannot be.
+        They count as assumed. A mode's entry is overridden for that mode alone, also where another inherits it. Raises `UsageError`
+        for a path that does not exist or a value that cannot be.
         """
         if not overrides:
             return self

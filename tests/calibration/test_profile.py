@@ -124,7 +124,8 @@ def test_overrides_may_carry_a_unit() -> None:
 
 
 @pytest.mark.parametrize(("path", "value"), [
-    ("sockets.wakeup", "1 KiB"), ("sockets.wakeup", "fast"), ("sockets.wakeup", "-1us"), ("units.bytes", "0B"), ("sockets.wakeup", ""),
+    ("sockets.wakeup", "1 KiB"), ("sockets.wakeup", "fast"), ("sockets.wakeup", "-1us"), ("units.bytes", "0B"),
+    ("sockets.wakeup", ""),
     ("sockets.wakup", 1.0), ("sockets.wakeup", -1.0), ("kernel.syn_linear", 1.5), ("kernel.icmp_interval", 0.0),
     ("sockets.wakeup", float("inf")),
 ])

@@ -1,0 +1,42 @@
+"""The benchmarks' scenarios are valid, and models of the same path agree."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from benchmarks import service_path
+from benchmarks.measure import PEERS, SCENARIOS, SIMULATED
+from svcsim.analysis.queueing import mmc
+from svcsim.scenario.loader import load
+
+NEEDS = {"simpy_process": "simpy", "ciw_network": "ciw", "salabim_components": "salabim", "nspy_wires": "ns"}
+
+
+@pytest.mark.parametrize("name", [*SIMULATED.values(), "build", "small"])
+def test_every_scenario_is_valid(name: str) -> None:
+    scenario = load(SCENARIOS / f"{name}.yaml")
+    assert scenario.name == name
+    assert not scenario.notes
+
+
+def test_no_scenario_is_left_over() -> None:
+    files = {file.stem for file in Path(SCENARIOS).glob("*.yaml")}
+    assert files == {*SIMULATED.values(), "build", "small", "cluster", "path"}
+
+
+def test_the_bound_by_a_random_pick_is_theory() -> None:
+    rate = service_path.ARRIVALS_PER_MS / service_path.BACKENDS
+    sojourn = mmc(rate, service_path.SERVICE_MEAN_MS, service_path.WORKERS).mean_sojourn
+    assert pytest.approx(4 * service_path.LINK_MS + service_path.PROXY_MS + sojourn) == service_path.RANDOM_PICK_MS
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("module", [module for module, _ in PEERS.values()])
+def test_peers_agree_on_the_mean(module: str) -> None:
+    pytest.importorskip(NEEDS[module])
+    mean_ms = importlib.import_module(f"benchmarks.peers.{module}").run(4_000, 1)
+    assert service_path.UNLOADED_MS < mean_ms < service_path.RANDOM_PICK_MS
+    assert mean_ms == pytest.approx(5.10, rel=0.06)
