@@ -71,6 +71,9 @@ class Timings:
     proxy_full_sync_period_ns: int
     proxy_burst: int
     proxy_start_ns: int
+    dns_service_ns: int
+    dns_workers: int
+    dns_upstream_ns: int
 
     def proxy_min_sync_ns(self, mode: str) -> int:
         """The shortest time between two syncs of a proxy mode, by default."""
