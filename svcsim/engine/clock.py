@@ -42,6 +42,12 @@ class Clock:
         now: int = self.environment._now
         return now
 
+    @property
+    def events_scheduled(self) -> int:
+        """How many events have been put on the clock since the start, those of the control plane among them."""
+        count: int = self.environment._eid.__reduce__()[1][0]
+        return count
+
     def process(self, generator: ProcessGenerator) -> simpy.Process:
         """Start a control-plane process."""
         process: simpy.Process = self.environment.process(generator)

@@ -49,7 +49,7 @@ class DialTimeouts:
 class ProxyProcess:
     """kube-proxy in userspace mode on one node: one CPU for all of its connections."""
 
-    __slots__ = ("_pools", "_timers", "charges", "dialed", "free_ns", "host", "network", "running", "sequence", "timeouts")
+    __slots__ = ("_pools", "_timers", "charges", "cpu_ns", "dialed", "free_ns", "host", "network", "running", "sequence", "timeouts")
 
     def __init__(self, host: Host, network: Network, charges: ProxyCharges, timeouts: DialTimeouts) -> None:
         self.host = host
@@ -57,6 +57,7 @@ class ProxyProcess:
         self.charges = charges
         self.timeouts = timeouts
         self.free_ns = 0
+        self.cpu_ns = 0
         self.running = True
         self.sequence = 0
         self.dialed = 0
@@ -68,7 +69,7 @@ class ProxyProcess:
         """Let the process do a piece of work that is there at `at_ns`; returns when it is done."""
         start = max(at_ns + self.charges.wakeup_ns, self.free_ns)
         self.free_ns = start + cost_ns
-        self.host.proxy_ns += cost_ns
+        self.cpu_ns += cost_ns
         return self.free_ns
 
     def copy_ns(self, size_bytes: int) -> int:

@@ -5,19 +5,23 @@ Everything that nodes can share (read objects, rules of a Service for one flavou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from svcsim.calibration.costs import Costs
 from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
 from svcsim.engine.journal import Happening
-from svcsim.engine.streams import splitmix64, stream_seed
+from svcsim.engine.streams import permuted, splitmix64, stream_seed
 from svcsim.kube.timings import Timings
 from svcsim.kubeproxy.change_tracker import Catalogue, Changes, ChangeTracker, Snapshot
 from svcsim.kubeproxy.conntrack_cleanup import stale_entries
+from svcsim.kubeproxy.endpoint_map import EndpointInfo
+from svcsim.kubeproxy.graceful_termination import CHECK_INTERVAL_NS
 from svcsim.kubeproxy.iptables_proxier import IptablesProxier
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
+from svcsim.kubeproxy.ipvs_node import IpvsNode
+from svcsim.kubeproxy.ipvs_proxier import IpvsLibrary, IpvsProxier
 from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
 from svcsim.kubeproxy.pace import CompletionPace, Pace, TokenBucketPace
 from svcsim.kubeproxy.round_robin import RoundRobin, keyed_shuffle
@@ -27,6 +31,8 @@ from svcsim.kubeproxy.userspace_proxier import Portal, UserspaceProxier
 from svcsim.kubeproxy.userspace_proxy import DialTimeouts, ProxyCharges, ProxyPort, ProxyProcess
 from svcsim.kubeproxy.userspace_udp import UdpProxyPort
 from svcsim.linux.address import Prefix
+from svcsim.linux.ipvs.settings import IpvsSysctls
+from svcsim.linux.ipvs.table import IpvsTable
 from svcsim.linux.packet import TCP, UDP, FirstPacketPath
 from svcsim.scenario.model import Scenario
 from svcsim.world.addressing import Machine
@@ -48,6 +54,7 @@ class NodeProxy:
     path: FirstPacketPath
     stopped: Callable[[], None] = lambda: None
     started: Callable[[], None] = lambda: None
+    cpu_ns: Callable[[], int] = lambda: 0
 
 
 @dataclass(slots=True)
@@ -96,6 +103,7 @@ class Proxies:
         self._catalogue = catalogue
         self._iptables = IptablesProgrammes()
         self._nftables = ProgrammeLibrary()
+        self._ipvs_library = IpvsLibrary()
         self.without_ipvs: set[str] = set()
 
     @property
@@ -154,7 +162,24 @@ class Proxies:
         return NodeProxy(_IptablesOnNode(inner, make, attach), inner.table)
 
     def _ipvs(self, machine: Machine, host: Host) -> NodeProxy:
-        raise NotImplementedError
+        clock = self._network.fabric.clock
+        key = stream_seed(self._seed, f"ipvs/order/{machine.name}")
+
+        def order(endpoints: Sequence[EndpointInfo]) -> Iterable[EndpointInfo]:
+            count = len(endpoints)
+            return sorted(endpoints, key=lambda endpoint: permuted(key, endpoints.index(endpoint), count))
+
+        inner = IpvsProxier(
+            self.settings(machine, "ipvs"), self.tracker(machine), self._ipvs_library,
+            IpvsTable(IpvsSysctls.of_kube_proxy()), order=order, clock=lambda: clock.now,
+        )
+
+        def check() -> None:
+            inner.check_terminating(clock.now)
+            clock.after(CHECK_INTERVAL_NS, check)
+
+        clock.after(CHECK_INTERVAL_NS, check)
+        return NodeProxy(inner, IpvsNode(inner), started=inner.restart)
 
     def _userspace(self, machine: Machine, host: Host) -> NodeProxy:
         costs = self._costs.userspace
@@ -194,7 +219,7 @@ class Proxies:
             process.running = True
 
         proxier = UserspaceProxier(self.settings(machine, "userspace"), self.tracker(machine), balancer, opened, closed)
-        return NodeProxy(proxier, proxier.path, stopped, started)
+        return NodeProxy(proxier, proxier.path, stopped, started, lambda: process.cpu_ns)
 
     # ---- the loop's settings -----------------------------------------------------------------------------------------
 
