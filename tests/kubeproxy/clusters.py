@@ -1,4 +1,4 @@
-"""Generated clusters for the laws of a packet path: Services of all kinds that collide now and then, and packets that meet them."""
+"""Generated clusters for the laws of a packet path: Services of all kinds that collide at times, and packets that meet them."""
 
 from __future__ import annotations
 

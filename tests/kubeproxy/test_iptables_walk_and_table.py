@@ -1,4 +1,4 @@
-"""The law of iptables mode: the compiled table and the walk of the rules agree, in what they say and in what they leave behind."""
+"""The law of iptables mode: the compiled table and the walk of the rules agree in what they say and what they leave behind."""
 
 from __future__ import annotations
 
