@@ -15,7 +15,6 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks.calibrate import bare_timeouts_per_s
 
@@ -56,7 +55,7 @@ def simulated(scenario: str) -> Measurement:
     rate = bare_timeouts_per_s()
     loaded = svcsim.load(SCENARIOS / f"{scenario}.yaml")
     start = time.process_time()
-    result = only_result(svcsim.run(loaded))
+    result = svcsim.run_one(loaded)
     used = time.process_time() - start
     requests = len(result.requests.latency_ns)
     return _rates(requests, used, rate) | {
@@ -74,7 +73,7 @@ def memory_of_records() -> Measurement:
 
     def grown(duration: str) -> tuple[int, int]:
         loaded = svcsim.load(SCENARIOS / "keepalive.yaml", {"run.duration": duration})
-        result = only_result(svcsim.run(loaded))
+        result = svcsim.run_one(loaded)
         return len(result.requests.latency_ns), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     few, small = grown("2s")
@@ -108,17 +107,11 @@ def build() -> Measurement:
     start = time.process_time()
     loaded = svcsim.load(SCENARIOS / "build.yaml")
     read = time.process_time() - start
-    svcsim.run(loaded)
+    svcsim.run_one(loaded)
     return {
         "seconds": time.process_time() - start, "read_seconds": read,
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-
-
-def only_result(outcome: Any) -> Any:
-    """The result of a scenario that compares nothing and is run once."""
-    variants = getattr(outcome, "variants", None)
-    return outcome if variants is None else next(iter(variants)).runs[0]
 
 
 def _rates(requests: int, seconds: float, bare: float) -> Measurement:

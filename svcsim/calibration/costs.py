@@ -40,8 +40,8 @@ class KernelTimes:
 class UserspaceCosts:
     """What the userspace proxy's process spends beyond the two legs of a connection, each of which is priced as any other.
 
-    `message_cpu_ns` is the CPU time of one message within the process's account: `copy_ns` and what it spends at its own two
-    sockets and on its wake-up, which as *delay* belong to the legs.
+    `sockets_ns` is the CPU time that a message costs the process at its own two sockets, its wake-up included: as a *delay* that
+    belongs to the legs.
     """
 
     accept_ns: int
@@ -49,8 +49,7 @@ class UserspaceCosts:
     copy_ns: int
     copy_ns_per_kib: float
     extra_unit_ns: int
-    wakeup_ns: int
-    message_cpu_ns: int
+    sockets_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +92,6 @@ class Costs:
     first_miss_ns: int
     nat_packet_ns: int
     plain_packet_ns: int
-    established_ns: int
-    conntrack_new_ns: int
     reject_ns: int
     masquerade_ns: int
     masquerade_packet_ns: int
@@ -190,7 +187,6 @@ def costs_of(profile: Profile, mode: str, backend: str | None = None, *, comment
 
     forward = common("path.forward")
     established = of_mode("established_nat")
-    proxy_sockets = common("sockets.send_tcp") + common("sockets.receive_tcp") + common("sockets.wakeup")
     return Costs(
         mode_key=key,
         forward_ns=round(forward),
@@ -198,8 +194,6 @@ def costs_of(profile: Profile, mode: str, backend: str | None = None, *, comment
         first_miss_ns=round(forward + of_mode("first_packet_miss")),
         nat_packet_ns=round(forward + established),
         plain_packet_ns=round(forward + of_mode("established_tracked")),
-        established_ns=round(established),
-        conntrack_new_ns=round(common("path.conntrack_new")),
         reject_ns=round(common("path.reject")),
         masquerade_ns=round(of_mode("masquerade")),
         masquerade_packet_ns=round(of_mode("masquerade_packet")),
@@ -244,8 +238,7 @@ def costs_of(profile: Profile, mode: str, backend: str | None = None, *, comment
             copy_ns=round(common("userspace.copy")),
             copy_ns_per_kib=common("userspace.copy_per_kib"),
             extra_unit_ns=round(common("userspace.extra_unit")),
-            wakeup_ns=round(common("sockets.wakeup")),
-            message_cpu_ns=round(common("userspace.copy") + proxy_sockets),
+            sockets_ns=round(common("sockets.receive_tcp") + common("sockets.wakeup") + common("sockets.send_tcp")),
         ),
         programming=Programming(
             full=sync("full"),

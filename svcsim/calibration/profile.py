@@ -85,8 +85,8 @@ class Profile:
     def with_overrides(self, overrides: Mapping[str, float | str]) -> Profile:
         """The same profile with other values: bare numbers in the entry's own unit, or text such as `9.5 ns`.
 
-        They count as assumed. A mode's entry is overridden for that mode alone, also where another inherits it. Raises `UsageError`
-        for a path that does not exist or a value that cannot be.
+        They count as assumed. A mode's entry is overridden for that mode alone, also where another inherits it. Raises
+        `UsageError` for a path that does not exist or a value that cannot be.
         """
         if not overrides:
             return self

@@ -29,13 +29,17 @@ PickEndpoint = Callable[[int, bool], "tuple[int, int] | None"]
 
 @dataclass(frozen=True, slots=True)
 class ProxyCharges:
-    """What the process spends: on an accepted connection, on a dial, on each message that it copies; and its wake-up delay."""
+    """What the process spends: on an accepted connection, on a dial, on each message that it copies.
+
+    `sockets_ns` is what each piece of work costs it at its own sockets, wake-up included. As a delay that is part of its two
+    connections, so here it only keeps the process busy.
+    """
 
     accept_ns: int
     dial_ns: int
     copy_ns: int
     copy_ns_per_kib: int
-    wakeup_ns: int
+    sockets_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,10 @@ class ProxyProcess:
 
     def work(self, cost_ns: int, at_ns: int) -> int:
         """Let the process do a piece of work that is there at `at_ns`; returns when it is done."""
-        start = max(at_ns + self.charges.wakeup_ns, self.free_ns)
-        self.free_ns = start + cost_ns
-        self.cpu_ns += cost_ns
-        return self.free_ns
+        done_ns = max(at_ns, self.free_ns) + cost_ns
+        self.free_ns = done_ns + self.charges.sockets_ns
+        self.cpu_ns += cost_ns + self.charges.sockets_ns
+        return done_ns
 
     def copy_ns(self, size_bytes: int) -> int:
         """CPU time to read and write a message."""

@@ -185,7 +185,7 @@ class Proxies:
         costs = self._costs.userspace
         charges = ProxyCharges(
             accept_ns=costs.accept_ns, dial_ns=costs.dial_ns, copy_ns=costs.copy_ns, copy_ns_per_kib=round(costs.copy_ns_per_kib),
-            wakeup_ns=costs.wakeup_ns,
+            sockets_ns=costs.sockets_ns,
         )
         process = ProxyProcess(host, self._network, charges, DIALS)
         balancer: RoundRobin[tuple[int, int]] = RoundRobin(keyed_shuffle(self._seed, machine.name))

@@ -69,7 +69,7 @@ class TestBaselines:
 
     def test_conntrack_alone(self) -> None:
         costs = COSTS["iptables"]
-        first = costs.forward_ns + costs.conntrack_new_ns
+        first = costs.forward_ns + round(PROFILE.entry("path.conntrack_new").base_value)
         later = costs.forward_ns + round(PROFILE.entry("path.conntrack_established").base_value)
         assert close(handshake(costs, first, later), 18.52)
         assert close(udp_way(costs, first) + costs.fresh_udp_send_ns, 6.31)
