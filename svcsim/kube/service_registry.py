@@ -15,6 +15,7 @@ from svcsim.kube.api.service import Service, ServicePort, ServiceSpec
 from svcsim.kube.defaulting import default_service
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import InvalidError
+from svcsim.kube.validation.manifests import service_update_errors
 from svcsim.linux.address import Prefix, format_address, is_ipv6, parse_address
 
 Family = Literal["IPv4", "IPv6"]
@@ -87,6 +88,9 @@ class ServiceRegistry:
         try:
             spec = self._with_addresses(service, service.spec, undo, old.spec)
             spec = self._with_node_ports(service, spec, undo, old.spec)
+            stored = service.model_copy(update={"spec": spec})
+            if errors := service_update_errors(stored, old):
+                raise AllocationError("; ".join(map(str, errors)))
         except AllocationError as error:
             for action in undo:
                 action()
@@ -96,7 +100,7 @@ class ServiceRegistry:
                 self._release_address(address)
         for port in _ports(old.spec) - _ports(spec):
             self._ports.release(port)
-        return service.model_copy(update={"spec": spec})
+        return stored
 
     def delete(self, obj: KubeObject) -> None:
         """Give back what a deleted Service had."""
@@ -230,6 +234,10 @@ def _ports(spec: ServiceSpec) -> set[int]:
     return ports
 
 
+def _is_external(spec: ServiceSpec) -> bool:
+    return _has_node_ports(spec) or (spec.type == "ClusterIP" and bool(spec.external_ips))
+
+
 def _without_leftovers(old: ServiceSpec, new: ServiceSpec) -> ServiceSpec:
     """Fields that only the old type used, where the client left them as they were, are cleared (dropTypeDependentFields)."""
     changes: dict[str, Any] = {}
@@ -246,6 +254,12 @@ def _without_leftovers(old: ServiceSpec, new: ServiceSpec) -> ServiceSpec:
     if _wants_health_check(old) and not _wants_health_check(new):
         if new.health_check_node_port == old.health_check_node_port:
             changes["health_check_node_port"] = 0
+    if old.type == "LoadBalancer" != new.type:
+        for field in ("allocate_load_balancer_node_ports", "load_balancer_class"):
+            if getattr(new, field) == getattr(old, field):
+                changes[field] = None
+    if _is_external(old) and not _is_external(new) and new.external_traffic_policy == old.external_traffic_policy:
+        changes["external_traffic_policy"] = None
     if len(old.ip_families) == 2 and new.ip_family_policy == "SingleStack" and new.type != "ExternalName":
         if new.ip_families in ((), old.ip_families) and new.cluster_ips in ((), old.cluster_ips):
             changes |= {"ip_families": old.ip_families[:1], "cluster_ips": old.cluster_ips[:1], "cluster_ip": old.cluster_ip}

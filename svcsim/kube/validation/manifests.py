@@ -6,35 +6,46 @@ What only the API server fills in (the health-check node port) is not missed.
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from svcsim.kube.api.service import Service
+from svcsim.kube.api.service import Service, ServiceSpec
 from svcsim.kube.defaulting import default_service
 from svcsim.kube.validation.field_errors import FieldError
-from svcsim.kube.validation.service import validate_service
+from svcsim.kube.validation.service import validate_service, validate_service_update
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[([^\]]*)\]")
 _ALLOCATED = ("Required", "spec.healthCheckNodePort")
 
 
-def service_errors(service: Service) -> list[FieldError]:
-    """The errors of a Service as a client sends it."""
+def _manifest(service: Service, spec: ServiceSpec) -> dict[str, Any]:
     metadata = service.metadata
-    spec = default_service(service).spec.model_dump(by_alias=True, exclude_none=True)
-    if spec.get("clusterIP") and not spec["clusterIPs"]:
-        spec["clusterIPs"] = [spec["clusterIP"]]
-    manifest = {
+    fields = spec.model_dump(by_alias=True, exclude_none=True)
+    if fields.get("clusterIP") and not fields["clusterIPs"]:
+        fields["clusterIPs"] = [fields["clusterIP"]]
+    return {
         "metadata": {
-            "name": metadata.name or metadata.generate_name,
+            "name": metadata.name or "generated",
             "generateName": metadata.generate_name,
             "namespace": metadata.namespace or "default",
             "labels": metadata.labels,
             "annotations": metadata.annotations,
+            "resourceVersion": "1",
         },
-        "spec": spec,
+        "spec": fields,
     }
-    if not metadata.name and metadata.generate_name:
-        manifest["metadata"]["name"] = "generated"
-    return [error for error in validate_service(manifest) if (error.type, error.field) != _ALLOCATED]
+
+
+def service_errors(service: Service) -> list[FieldError]:
+    """The errors of a Service as a client sends it."""
+    errors = validate_service(_manifest(service, default_service(service).spec))
+    return [error for error in errors if (error.type, error.field) != _ALLOCATED]
+
+
+def service_update_errors(new: Service, old: Service) -> list[FieldError]:
+    """The errors of a change of a stored Service, after defaulting and allocation."""
+    if new.spec == old.spec and new.metadata == old.metadata:
+        return []
+    return validate_service_update(_manifest(new, new.spec), _manifest(old, old.spec))
 
 
 def manifest_path(field: str) -> tuple[str | int, ...]:

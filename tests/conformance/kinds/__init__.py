@@ -15,33 +15,11 @@ from collections.abc import Callable
 Runner = Callable[[dict], None]
 
 PENDING: tuple[str, ...] = (
-    "api-allocation",
-    "api-create",
-    "api-defaulting",
-    "api-traffic-policy",
-    "api-update",
     "conntrack",
-    "dns",
-    "endpoint-selection",
-    "endpoints",
     "endpoints-map",
-    "envvars-from-services",
-    "envvars-pod",
-    "envvars-timing",
-    "flows",
-    "graceful",
-    "ingress",
-    "ingress-hosts",
-    "ingress-paths",
-    "ipvs",
     "no-local-endpoints",
-    "pod-dns-config",
-    "resolver",
     "rules-iptables",
-    "rules-ipvs",
-    "rules-nftables",
     "service-map",
-    "userspace-round-robin",
 )
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from svcsim.errors import InputError
+from svcsim.kube.api.service import Service
 from svcsim.kube.manifests import parse_manifests
+from svcsim.kube.service_registry import ServiceRegistry
+from svcsim.kube.store import InvalidError
+from svcsim.linux.address import parse_address
 
 HEAD = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n"
 
@@ -44,3 +48,17 @@ def test_all_mistakes_are_told_together() -> None:
 )
 def test_what_the_api_server_fills_in_is_not_missed(spec: str) -> None:
     assert len(parse_manifests(HEAD + spec).objects) == 1
+
+
+def test_a_refused_update_leaves_the_allocators_as_they_were() -> None:
+    registry = ServiceRegistry(["10.96.0.0/24"])
+    (manifest,) = parse_manifests(HEAD + "  ports: [{port: 80}]\n").objects
+    old = registry.create(manifest)
+    assert isinstance(old, Service)
+    other = "10.96.0.77" if old.spec.cluster_ip != "10.96.0.77" else "10.96.0.78"
+    new = old.model_copy(update={"spec": old.spec.model_copy(update={"cluster_ip": other, "cluster_ips": (other,)})})
+    with pytest.raises(InvalidError, match=r"spec.clusterIPs\[0\]: may not change once set"):
+        registry.update(old, new)
+    addresses = registry.range_of("IPv4")
+    assert addresses.holds(parse_address(old.spec.cluster_ip or ""))
+    assert not addresses.holds(parse_address(other))
