@@ -197,6 +197,7 @@ class TestUserspace:
         opened = connect(costs) + costs.wakeup_ns
         assert close(trip, 19.6)
         assert close(trip + 2 * costs.socket_copy_ns(1024), 20.1)
+        assert 2 * costs.socket_copy_ns(1024) == pytest.approx(500, rel=0.05)
         assert close(opened, 23.6)
         assert close(opened + costs.accept_ns + trip, 60.5)
 
@@ -221,6 +222,19 @@ class TestUserspace:
         costs = COSTS["userspace"]
         unit_ns += costs.forward_ns + costs.userspace.extra_unit_ns
         assert 1e9 / unit_ns / 16 == pytest.approx(610, rel=0.05)
+
+
+def test_a_reject_answers_in_20_26_of_a_connect() -> None:
+    """netns 8 e: 20 us where a connect() took 26."""
+    costs = COSTS["iptables"]
+    answered = costs.handshake_send_ns + costs.first_miss_ns + costs.reject_ns + costs.handshake_receive_ns
+    assert answered / connect(costs) == pytest.approx(20 / 26, rel=0.05)
+
+
+def test_a_node_sees_a_message_as_units_of_64_kib() -> None:
+    """netns 6, notes."""
+    costs = COSTS["iptables"]
+    assert [costs.units(size) for size in (0, 1, 65536, 65537, 1 << 20)] == [1, 1, 1, 2, 16]
 
 
 def test_ipvs_costs_a_connect_8_7_where_iptables_costs_4_6() -> None:
