@@ -39,7 +39,18 @@ class Informer:
         """Take in all that the store has, without a word to the handlers."""
         for kind in self._kinds:
             for obj in self.client.store.each(kind):
-                self._take(obj)
+                self.take(obj)
+
+    def take(self, obj: KubeObject) -> None:
+        """Take in one object as it is now, without a word to the handlers."""
+        known = self._objects[obj.kind]
+        old = known.get(obj.metadata.key)
+        if old is obj:
+            return
+        if old is not None:
+            self._unindex(old)
+        known[obj.metadata.key] = obj
+        self._index(obj)
 
     def on(self, kind: type[KubeObject], handler: Handler) -> None:
         """Call a function with each change of a kind."""
@@ -93,26 +104,15 @@ class Informer:
 
     def _changed(self, event: Event) -> None:
         obj = event.obj
-        known = self._objects[obj.kind]
-        key = obj.metadata.key
-        old = known.get(key)
-        if event.change is Change.DELETED:
-            if old is not None:
-                self._forget(old)
-        elif old is not None:
-            self._unindex(old)
-            known[key] = obj
-            self._index(obj)
-        else:
-            self._take(obj)
+        if event.change is not Change.DELETED:
+            self.take(obj)
+        elif obj.metadata.key in self._objects[obj.kind]:
+            self.forget(self._objects[obj.kind][obj.metadata.key])
         for handler in self._handlers[obj.kind]:
             handler(event)
 
-    def _take(self, obj: KubeObject) -> None:
-        self._objects[obj.kind][obj.metadata.key] = obj
-        self._index(obj)
-
-    def _forget(self, obj: KubeObject) -> None:
+    def forget(self, obj: KubeObject) -> None:
+        """Forget an object, without a word to the handlers."""
         del self._objects[obj.kind][obj.metadata.key]
         self._unindex(obj)
 

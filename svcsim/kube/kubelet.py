@@ -119,7 +119,7 @@ class Kubelet:
 
     def regained_contact(self) -> None:
         """The API server is in reach again: the next renewal comes with the next period."""
-        if self.is_up and self._resumed_ns is None:
+        if self.is_up and self._client.reachable and self._resumed_ns is None:
             self._resumed_ns = self._clock.now
             current = self._client.store.get(Node, self.node)
             if current is not None:
@@ -157,6 +157,11 @@ class Kubelet:
         record.started = [True] * len(pod.spec.containers)
         self._runtime.start(record.as_run())
         self._add_probes(record, settled=True)
+
+    def hear(self, pod: Pod) -> None:
+        """A pod that was bound to the node before the run has to be started."""
+        power = self._power
+        self._clock.after(self._timings.kubelet_sync_ns, lambda: self._sync(Change.ADDED, pod, power))
 
     def _pod_changed(self, event: Event) -> None:
         pod = event.obj

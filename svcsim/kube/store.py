@@ -7,7 +7,7 @@ kubernetes pkg/registry/core/pod/strategy.go (graceful deletion of pods).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar, cast
@@ -177,13 +177,17 @@ class Store:
         self._put(Change.ADDED, stored, None)
         return stored
 
-    def load(self, objects: Iterable[KubeObject]) -> None:
-        """Store new objects that nobody is told of: the state that a run starts with. Errors as of `create`."""
-        for obj in objects:
-            stored = self._prepared(obj)
-            self._objects.setdefault(stored.kind, {})[stored.metadata.key] = stored
+    def load(self, obj: Object) -> Object:
+        """Store a new object that nobody is told of: the state that a run starts with. Errors as of `create`."""
+        stored = self._prepared(obj)
+        self._objects.setdefault(stored.kind, {})[stored.metadata.key] = stored
+        return stored
 
-    def replace_loaded(self, obj: KubeObject) -> None:
+    def unload(self, obj: KubeObject) -> None:
+        """Remove an object of the initial state without telling anyone."""
+        self._objects.get(obj.kind, {}).pop(obj.metadata.key, None)
+
+    def reload(self, obj: KubeObject) -> None:
         """Change an object of the initial state without telling anyone; NotFoundError."""
         kind, key = obj.kind, obj.metadata.key
         if key not in self._objects.get(kind, {}):

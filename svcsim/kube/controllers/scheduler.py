@@ -9,7 +9,7 @@ from collections import deque
 
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
-from svcsim.kube.controllers.placement import Load, choose_node
+from svcsim.kube.controllers.placement import Load, choose_node, nodes_to_score
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import Change, Event, NotFoundError
 from svcsim.kube.timings import Timings
@@ -18,7 +18,7 @@ from svcsim.kube.timings import Timings
 class Scheduler:
     """Binds pods to nodes."""
 
-    __slots__ = ("_assumed", "_busy", "_informer", "_queue", "_queued", "_timings", "_waiting")
+    __slots__ = ("_assumed", "_busy", "_informer", "_queue", "_queued", "_start_at", "_timings", "_waiting")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
@@ -28,6 +28,7 @@ class Scheduler:
         self._waiting: dict[str, None] = {}
         self._assumed: dict[str, str] = {}
         self._busy = False
+        self._start_at = 0
         informer.on(Pod, self._pod_changed)
         informer.on(Node, self._node_changed)
 
@@ -86,7 +87,9 @@ class Scheduler:
         self._queued.discard(key)
         pod = self._informer.get(Pod, key)
         if pod is not None and not pod.spec.node_name and not pod.is_terminating:
-            node = choose_node(pod, list(self._informer.each(Node)), self._load())
+            nodes = list(self._informer.each(Node))
+            node = choose_node(pod, nodes, self._load(), self._start_at % max(1, len(nodes)))
+            self._start_at += nodes_to_score(len(nodes))
             if node is None:
                 self._waiting[key] = None
             else:
