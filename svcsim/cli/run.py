@@ -57,7 +57,7 @@ def _simulate(
     from svcsim.results.whole import check_free
     from svcsim.scenario.resolved import resolved_yaml
     from svcsim.sweep.runs import jobs_of, run_all
-    from svcsim.world import scene_of
+    from svcsim.report.scene import scene_of
 
     tables = sys.stderr if json_path is not None and str(json_path) == "-" else sys.stdout
 

@@ -301,12 +301,23 @@ class Acts:
 
         return undo
 
+    def _ends(self, targets: Iterable[Target]) -> tuple[str, ...]:
+        """Targets as the network names ends of links."""
+        found: dict[str, None] = {}
+        for target in targets:
+            if target.kind == "outside":
+                outside = (host.name for host in self._network.fabric.hosts if not host.is_node)
+                found.update({f"outside/{name}": None for name in outside if target.name in ("*", name)})
+            else:
+                found.update({f"node/{name}": None for name in self._nodes((target,))})
+        return tuple(found)
+
     def _loss(self, act: Act, fault: models.Loss) -> tuple[list[Pod], list[str], Undo | None]:
-        disturbance = Disturbance(_ends(fault.on), _ends(fault.to or ()), loss=fault.loss)
+        disturbance = Disturbance(self._ends(fault.on), self._ends(fault.to or ()), loss=fault.loss)
         return [], self._nodes(fault.on), self._disturb(act, disturbance)
 
     def _delay(self, act: Act, fault: models.Delay) -> tuple[list[Pod], list[str], Undo | None]:
-        disturbance = Disturbance(_ends(fault.on), _ends(fault.to or ()), delay_ns=fault.delay_ns, jitter_ns=fault.jitter_ns)
+        disturbance = Disturbance(self._ends(fault.on), self._ends(fault.to or ()), delay_ns=fault.delay_ns, jitter_ns=fault.jitter_ns)
         return [], self._nodes(fault.on), self._disturb(act, disturbance)
 
     def _stop_proxy(self, act: Act, fault: models.StopProxy) -> tuple[list[Pod], list[str], Undo | None]:
@@ -341,10 +352,6 @@ class Acts:
         for name in nodes:
             self._machinery.lose_ipvs_modules(name)
         return [], nodes, None
-
-
-def _ends(targets: Iterable[Target]) -> tuple[str, ...]:
-    return tuple(f"{target.kind}/{target.name}" for target in targets)
 
 
 def _model_of(target: Target) -> type[KubeObject]:

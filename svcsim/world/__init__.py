@@ -2,3 +2,7 @@
 
     build(scenario, seed) -> World; World.run() -> Result
 """
+
+from svcsim.world.world import World, build
+
+__all__ = ["World", "build"]

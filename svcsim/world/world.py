@@ -1,0 +1,315 @@
+"""A world: a scenario's cluster, data plane, traffic and faults on one clock."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from svcsim.calibration.costs import Costs, costs_of
+from svcsim.calibration.profile import Profile
+from svcsim.datapath.host import Host
+from svcsim.datapath.network import Network
+from svcsim.engine.clock import Clock
+from svcsim.engine.journal import Journal
+from svcsim.faults.acts import Acts
+from svcsim.kube.api.endpoints import EndpointSlice
+from svcsim.kube.api.node import Node
+from svcsim.kube.api.pod import Pod
+from svcsim.kube.api.service import Service
+from svcsim.kube.cluster import ControlPlane, make_node
+from svcsim.kube.kinds import KubeObject
+from svcsim.kube.store import Change, Event, Store
+from svcsim.kube.timings import Timings
+from svcsim.kubeproxy.change_tracker import Catalogue
+from svcsim.kubeproxy.sync_loop import KubeProxy, SyncSettings
+from svcsim.linux.address import format_address
+from svcsim.results.records import RecordWriter
+from svcsim.results.result import Result
+from svcsim.scenario.model import Scenario
+from svcsim.scenario.resolved import resolved_yaml
+from svcsim.units import S
+from svcsim.workload import distributions
+from svcsim.workload.name_server import NameService
+from svcsim.workload.resolving import Resolvers
+from svcsim.workload.server import Server, ServerProfile
+from svcsim.world.addressing import Machine, machines_of
+from svcsim.world.clients import Clients
+from svcsim.world.containers import Containers
+from svcsim.world.hosts import fabric_of
+from svcsim.world.naming import Naming, dns_objects
+from svcsim.world.outcome import counters_of, names_of, provenance_of, result_of, unended
+from svcsim.world.probes import Probes
+from svcsim.world.proxies import NodeProxy, Proxies
+
+OnProgress = Callable[[int, int], None]
+"""Called now and then with the requests that have ended and the simulated time in nanoseconds."""
+
+DRAIN_STEP_NS = 1 * S
+SETTLE_PACKETS_NS = 1 * S
+DRAIN_LIMIT_NS = 3600 * S
+"""How long after its end a run waits for requests; a request that ends later than this has broken a law."""
+PROGRESS_STEPS = 200
+
+
+@dataclass(slots=True)
+class _Node:
+    """A node's machine, host, translator and kube-proxy."""
+
+    machine: Machine
+    host: Host
+    proxy: NodeProxy
+    kube_proxy: KubeProxy
+
+
+class World:
+    """One run of one variant of a scenario. Build it with `build`; `run` may be called once."""
+
+    def __init__(self, scenario: Scenario, seed: int, label: str = "", replication: int = 0) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.label = label or scenario.kubernetes.label
+        self.replication = replication
+        self.clock = Clock()
+        self.journal = Journal()
+        kubernetes = scenario.kubernetes
+        self.profile: Profile = scenario.calibration.load()
+        self.costs: Costs = costs_of(self.profile, kubernetes.mode, kubernetes.proxy.backend)
+        self.timings: Timings = kubernetes.control_plane_timings()
+        self.machines = machines_of(scenario)
+        fabric = fabric_of(scenario, self.machines, self.costs, self.clock, self.journal, seed)
+        self.network = Network(fabric)
+        self.records = RecordWriter()
+        self.control = ControlPlane(self.clock, self.journal, self.timings, seed, (kubernetes.service_cidr,))
+        self.naming = Naming(scenario)
+        self.clients = Clients(
+            scenario, self.network, self.control.store, self.records, Resolvers(self.network, seed), self.naming.resolver_of, seed
+        )
+        dns_profile = ServerProfile(distributions.exponential(self.timings.dns_service_ns), workers=self.timings.dns_workers)
+        self.containers = Containers(
+            scenario, self.network, self.control.store, self.clients, NameService(self.naming.server, self.timings.dns_upstream_ns),
+            dns_profile,
+        )
+        self.probes = Probes(self.network, self.containers, self.timings, seed)
+        self._behind: dict[str, dict[int, None]] = {}
+        self._nodes: dict[str, _Node] = {}
+        self._boot(list(scenario.objects) + dns_objects(scenario))
+
+    # ---- building ----------------------------------------------------------------------------------------------------
+
+    def _boot(self, objects: list[KubeObject]) -> None:
+        """Bring the cluster to where a run starts: everything placed, running, ready, known and programmed."""
+        control = self.control
+        generated = (obj for generator in self.scenario.services for obj in generator.objects())
+        nodes = [obj for obj in objects if isinstance(obj, Node)] if not self.scenario.nodes else []
+        control.populate(
+            nodes or [_registered(machine) for machine in self.machines],
+            [*(obj for obj in objects if not isinstance(obj, Node)), *generated],
+        )
+        control.store.listen(EndpointSlice.__name__, self._slice_changed)
+        for piece in control.store.each(EndpointSlice):
+            self._note_endpoints(piece)
+        self.naming.follow(control.client("coredns"))
+        catalogue = Catalogue()
+        snapshot = catalogue.snapshot(control.store.each(Service), control.store.each(EndpointSlice))
+        self.proxies = Proxies(self.scenario, self.network, self.costs, self.timings, self.seed, snapshot, catalogue)
+        hosts = {host.name: host for host in self.network.fabric.hosts}
+        for machine in self.machines:
+            self._nodes[machine.name] = self._proxied(machine, hosts[machine.name])
+        for host in self.network.fabric.hosts:
+            self.clients.add_host(host, "node" if host.is_node else "outside")
+        control.start(self.containers, self.probes)
+        for name in control.down_at_start:
+            self._lose_power(self._nodes[name])
+
+    def _proxied(self, machine: Machine, host: Host) -> _Node:
+        proxies, mode = self.proxies, self.scenario.kubernetes.mode
+        made = proxies.make(machine, host)
+        host.path = made.path
+        kube_proxy = KubeProxy(
+            machine.name, made.proxier, self.control.client(f"kube-proxy/{machine.name}", machine.name), self.clock, self.journal,
+            proxies.pace(mode),
+            SyncSettings(proxies.period_ns(mode), self.timings.proxy_full_sync_period_ns, self.timings.proxy_start_ns),
+            proxies.cost_ns, lambda changes: proxies.clean_conntrack(host, made.proxier, changes),
+        )
+        kube_proxy.settle()
+        return _Node(machine, host, made, kube_proxy)
+
+    def _slice_changed(self, event: Event) -> None:
+        if event.change is not Change.DELETED and isinstance(event.obj, EndpointSlice):
+            self._note_endpoints(event.obj)
+
+    def _note_endpoints(self, piece: EndpointSlice) -> None:
+        """Keep who has ever stood behind a Service, so that idle endpoints count in its balance."""
+        behind = self._behind.setdefault(piece.service_key, {})
+        for endpoint in piece.endpoints:
+            if endpoint.target_ref is not None and endpoint.conditions.ready is not False:
+                behind[self.containers.endpoint_index(f"{endpoint.target_ref.namespace}/{endpoint.target_ref.name}")] = None
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    def run(self, progress: OnProgress | None = None) -> Result:
+        """Let the scenario's time pass, then wait until each request has ended; returns what the run left."""
+        duration_ns = self.scenario.run.duration_ns
+        self.clients.start(duration_ns)
+        Acts(self.scenario.faults, self, self.network, self.clock, self.journal).schedule()
+        collecting = gc.isenabled()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        try:
+            self._pass_time(duration_ns, progress)
+            self._drain(duration_ns, progress)
+        finally:
+            gc.unfreeze()
+            if collecting:
+                gc.enable()
+        return self._result()
+
+    def advance(self, until_ns: int) -> None:
+        """Let traffic and faults happen up to an instant, in order to look at the world then."""
+        self.clients.start(self.scenario.run.duration_ns)
+        Acts(self.scenario.faults, self, self.network, self.clock, self.journal).schedule()
+        self.clock.run(until_ns)
+
+    def _pass_time(self, until_ns: int, progress: OnProgress | None) -> None:
+        if progress is None:
+            self.clock.run(until_ns)
+            return
+        for step in range(1, PROGRESS_STEPS + 1):
+            at_ns = until_ns * step // PROGRESS_STEPS
+            if at_ns > self.clock.now:
+                self.clock.run(at_ns)
+                progress(self.clients.ended, at_ns)
+
+    def _drain(self, duration_ns: int, progress: OnProgress | None) -> None:
+        limit_ns = duration_ns + DRAIN_LIMIT_NS
+        while self.clients.outstanding:
+            if self.clock.now >= limit_ns:
+                raise unended(self.clients, self.clock.now)
+            self.clock.run(self.clock.now + DRAIN_STEP_NS)
+            if progress is not None:
+                progress(self.clients.ended, self.clock.now)
+        # Packets that nobody waits for are still on their way; they are counted when they arrive.
+        self.clock.run(self.clock.now + SETTLE_PACKETS_NS)
+
+    def _result(self) -> Result:
+        requests = self.records.columns()
+        fabric = self.network.fabric
+        cpu = {name: node.kube_proxy.cpu_ns + node.proxy.cpu_ns() for name, node in self._nodes.items()}
+        behind = {
+            workload.name: tuple(self._behind.get("/".join(place), ()))
+            for workload in self.scenario.workloads
+            if workload.to is not None and (place := workload.to.service(domain=self.scenario.kubernetes.dns.domain)) is not None
+        }
+        return result_of(
+            self.scenario, self.label, self.replication, requests, self.journal,
+            names_of(self.scenario, fabric, self.containers.endpoint_names, behind),
+            counters_of(fabric, cpu, requests, self.clock.events_scheduled, self.clock.now),
+            provenance_of(
+                self.scenario, resolved_yaml(self.scenario), self.seed, self.label, self.profile, self.costs.mode_key
+            ),
+        )
+
+    # ---- what faults reach into (`svcsim.faults.acts.Machinery`) --------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The API server's objects."""
+        return self.control.store
+
+    def node(self, name: str) -> _Node:
+        """A node by name."""
+        return self._nodes[name]
+
+    def servers_of(self, pods: Iterable[Pod]) -> list[Server]:
+        """The processes that run in these pods now."""
+        running = (self.containers.running.get(pod.metadata.key) for pod in pods)
+        return [each.server for each in running if each is not None and each.server is not None]
+
+    def kill_container(self, pod: Pod) -> None:
+        """The pod's container exits; its kubelet will find out."""
+        self.control.kill_container(pod)
+
+    def fail_readiness(self, pod: Pod, failing: bool) -> None:
+        """Let the pod's readiness probes fail, or judge by their answers again."""
+        self.control.fail_readiness(pod, failing)
+
+    def node_down(self, name: str) -> None:
+        """Power off: whatever the node held in memory is gone, and nobody is told."""
+        node = self._nodes[name]
+        if node.host.up:
+            self._lose_power(node)
+            self.control.node_down(name)
+
+    def _lose_power(self, node: _Node) -> None:
+        host = node.host
+        host.up = False
+        host.conntrack.flush()
+        host.icmp.clear()
+        host.neighbours.clear()
+        self.network.fabric.changed()
+        node.proxy.stopped()
+        node.kube_proxy.stop()
+        host.namespace.listeners.clear()
+        self.clients.host_power(host, up=False)
+
+    def node_up(self, name: str) -> None:
+        """Power on: the node boots with empty tables, and kube-proxy writes everything anew."""
+        node = self._nodes[name]
+        host = node.host
+        if host.up:
+            return
+        host.up = True
+        host.queues[:] = [self.clock.now] * len(host.queues)
+        self.network.fabric.changed()
+        self.control.node_up(name)
+        node.proxy.started()
+        node.kube_proxy.start(forgotten=True)
+        self.clients.host_power(host, up=True)
+
+    def cut_off(self, names: list[str]) -> None:
+        """Separate nodes from all others and from the API server."""
+        self.network.fabric.topology.cut_off(names)
+        self.network.fabric.changed()
+        self.control.cut_off(names)
+
+    def reconnect(self, names: list[str]) -> None:
+        """Undo `cut_off`."""
+        self.network.fabric.topology.reconnect(names)
+        self.network.fabric.changed()
+        self.control.reconnect(names)
+
+    def stop_proxy(self, name: str) -> None:
+        """End a node's kube-proxy: rules stay, connections through a userspace proxy end."""
+        node = self._nodes[name]
+        node.kube_proxy.stop()
+        node.proxy.stopped()
+
+    def start_proxy(self, name: str) -> None:
+        """Start it again."""
+        node = self._nodes[name]
+        if node.host.up:
+            node.proxy.started()
+            node.kube_proxy.start()
+
+    def api_server(self, *, available: bool) -> None:
+        """Take the API server away, or bring it back."""
+        self.control.api_server(available=available)
+
+    def lose_ipvs_modules(self, name: str) -> None:
+        """A node's kernel has no IPVS from now on; a kube-proxy that starts finds out."""
+        self.proxies.without_ipvs.add(name)
+
+
+def build(scenario: Scenario, seed: int | None = None, *, label: str = "", replication: int = 0) -> World:
+    """The world of a scenario that compares nothing, settled and ready to run."""
+    return World(scenario, scenario.run.seed if seed is None else seed, label, replication)
+
+
+def _registered(machine: Machine) -> Node:
+    return make_node(
+        machine.name, format_address(machine.address), str(machine.pod_cidr), cores=machine.cores, zone=machine.zone,
+        max_pods=machine.max_pods, labels=machine.labels,
+    )
+
