@@ -19,10 +19,13 @@ def resolved_data(scenario: Scenario) -> dict[str, Any]:
     if not _compares(scenario, "kubernetes"):
         # A comparison of versions is one of their default modes, too, so that the mode stays open there.
         written["kubernetes"]["proxy"] = {"mode": scenario.kubernetes.mode, **_without(written["kubernetes"]["proxy"], "mode")}
-    written["run"]["warmup"] = duration_text(scenario.run.measured_from_ns)
+    written["run"] = {
+        "duration": written["run"]["duration"], "warmup": duration_text(scenario.run.measured_from_ns),
+        **_without(written["run"], "duration", "warmup"),
+    }
     if scenario.nodes and not _compares(scenario, "cluster.nodes"):
         nodes = [node.model_dump(mode="json", by_alias=True, exclude_none=True) for node in scenario.nodes]
-        written["cluster"]["nodes"] = {"list": nodes}
+        written["cluster"] = {"nodes": {"list": nodes}, **_without(written["cluster"], "nodes")}
     for fault, model in zip(written.get("faults", []), scenario.faults, strict=True):
         if isinstance(model, Apply):
             fault["apply"] = list(model.objects)
@@ -50,8 +53,8 @@ def _compares(scenario: Scenario, part: str) -> bool:
     return any(path == part or path.startswith((f"{part}.", f"{part}[")) for path in scenario.compare)
 
 
-def _without(data: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in data.items() if key != name}
+def _without(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key not in names}
 
 
 def _pruned(value: Any) -> Any:

@@ -1,12 +1,14 @@
 """A comparison becomes single scenarios with labels, and one file reproduces them all."""
 
+import re
 from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from svcsim.errors import InputError
 from svcsim.scenario import Scenario, json_schema, load, loads, resolved_yaml, variants
 from svcsim.scenario.paths import set_value, split
 from svcsim.yamlsource import parse
@@ -162,3 +164,27 @@ def test_a_path_is_split_or_refused(path: str) -> None:
         return
     assert steps
     assert all(text for text, _ in steps)
+
+
+SCALAR = re.compile(r"(?<=[:\[,{] )[^\s,\[\]{}:#]+")
+ODD = ["null", "[]", "{}", "-1", "1e9", "0s", "true", "[1, 2]", "{a: b}", "*a", "|", "fault[0]..", "node/worker-1", ".nan", "''"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(path=st.sampled_from(SHIPPED), data=st.data())
+def test_a_shipped_scenario_with_a_value_changed_or_a_line_lost_is_resolved_or_its_mistakes_are_told(path, data) -> None:
+    text = path.read_text()
+    if data.draw(st.booleans()):
+        spot = data.draw(st.sampled_from(list(SCALAR.finditer(text))))
+        text = text[: spot.start()] + data.draw(st.sampled_from(ODD)) + text[spot.end() :]
+    else:
+        lines = text.splitlines()
+        del lines[data.draw(st.integers(0, len(lines) - 1))]
+        text = "\n".join(lines)
+    try:
+        scenario = loads(text, path.name, base=path.parent)
+    except InputError as error:
+        assert error.problems  # noqa: PT017
+    else:
+        resolved = resolved_yaml(scenario)
+        assert resolved_yaml(loads(resolved)) == resolved
