@@ -140,7 +140,7 @@ class NftablesTable:
                 residue = None
 
         if destination in self.local_addresses and hook is not _OUTPUT:
-            return self._delivered(packet, destination, port, translated, service_rules, rules)
+            return self._delivered(packet, destination, port, translated, False, service_rules, rules)
         if self._no_endpoint_services:
             refusing = self._no_endpoint_services.get((destination, protocol, port))
             if refusing is not None:
@@ -155,6 +155,15 @@ class NftablesTable:
         rules += 3 if self._cidrs else 2
         if masquerade:
             rules += self._masquerading - 1
+        if destination in self.local_addresses:
+            rules += _FILTER_RULES
+            if self._firewall_ips and (guard := self._firewall_ips.get((destination, protocol, port))) is not None:
+                rules += 1
+                if self._is_refused(guard, source):
+                    return Decision(
+                        Verdict.DROP, packet.destination, packet.destination_port, False, service_rules, 0, rules
+                    )
+            return self._delivered(packet, destination, port, translated, masquerade, service_rules, rules)
         verdict = Verdict.DNAT if translated else Verdict.NO_MATCH
         return Decision(verdict, destination, port, masquerade, service_rules, 0, rules)
 
@@ -185,9 +194,16 @@ class NftablesTable:
         return 0
 
     def _delivered(
-        self, packet: Packet, destination: int, port: int, translated: bool, service_rules: int, rules: int
+        self,
+        packet: Packet,
+        destination: int,
+        port: int,
+        translated: bool,
+        masquerade: bool,
+        service_rules: int,
+        rules: int,
     ) -> Decision:
-        """Hook input: what the node itself is to receive may still be refused, and is not masqueraded."""
+        """Hook input: what the node itself is to receive may still be refused. Only its own packets were masqueraded before."""
         rules += 2
         if destination in self._nodeport_addresses:
             refusing = self._no_endpoint_nodeports.get((packet.protocol, port))
@@ -198,7 +214,7 @@ class NftablesTable:
         if refusing is not None:
             return _refused(refusing, packet, service_rules, rules)
         verdict = Verdict.DNAT if translated else Verdict.NO_MATCH
-        return Decision(verdict, destination, port, False, service_rules, 0, rules)
+        return Decision(verdict, destination, port, masquerade, service_rules, 0, rules)
 
     def walk(self, packet: Packet, uniform: float, now_ns: int) -> tuple[Decision, list[Step]]:
         """The same by examining the rules, with the way."""

@@ -1,9 +1,10 @@
 """The way of a first packet through an nftables table, rule by rule.
 
 Hooks run in the order of the kernel: prerouting, then (by routing) input or forward, then postrouting; or output, postrouting for
-a packet of the node itself. Within a hook base chains run by priority. Verdicts (nft(8)): `drop` and `reject` end everything;
-`goto` does not come back; `return` and the end of a chain go on in the chain that jumped; the end of a base chain accepts. A
-translation ends its nat base chain (kernel net/netfilter/nf_tables_core.c `nft_do_chain`, nf_nat_core.c `nf_nat_inet_fn`).
+a packet of the node itself, and prerouting and input once more if it is addressed to the node. Within a hook base chains run by
+priority. Verdicts (nft(8)): `drop` and `reject` end everything; `goto` does not come back; `return` and a chain's end go on in the
+chain that jumped; the end of a base chain accepts. A translation ends its nat base chain (kernel
+net/netfilter/nf_tables_core.c `nft_do_chain`, nf_nat_core.c `nf_nat_inet_fn`).
 """
 
 from __future__ import annotations
@@ -181,17 +182,24 @@ class _Way:
     def run(self) -> _End:
         """Through all hooks."""
         if self.packet.hook is Hook.OUTPUT:
-            return self.hooks("output", "postrouting")
-        end = self.hooks("prerouting")
+            end = self.hooks("output", "postrouting")
+            if end is not _End.RETURNED or self.destination not in self.local_addresses:
+                return end
+            end = self.hooks("prerouting", looped=True)
+        else:
+            end = self.hooks("prerouting")
         if end is not _End.RETURNED:
             return end
         if self.destination in self.local_addresses:
             return self.hooks("input")
         return self.hooks("forward", "postrouting")
 
-    def hooks(self, *names: HookName) -> _End:
+    def hooks(self, *names: HookName, looped: bool = False) -> _End:
+        """Through hooks; what comes in by loopback has its translation already, so nat chains are passed over."""
         for name in names:
             for chain in self.view.at_hook(name):
+                if looped and chain.base is not None and chain.base.chain_type == "nat":
+                    continue
                 self.within = None
                 end = self.run_chain(chain)
                 if end in (_End.DROP, _End.REJECT):

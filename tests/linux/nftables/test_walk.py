@@ -37,7 +37,10 @@ def test_hooks_run_in_the_kernel_s_order_and_chains_by_priority() -> None:
         "prerouting2", "prerouting1", "forward2", "forward1", "postrouting2", "postrouting1",
     ]  # fmt: skip
     assert order(go(rules, packet(destination="192.168.0.1"))[1]) == ["prerouting2", "prerouting1", "input2", "input1"]
-    assert order(go(rules, packet(hook=Hook.OUTPUT))[1]) == ["output2", "output1", "postrouting2", "postrouting1"]
+    out = ["output2", "output1", "postrouting2", "postrouting1"]
+    assert order(go(rules, packet(hook=Hook.OUTPUT))[1]) == out
+    to_itself = packet(destination="192.168.0.1", hook=Hook.OUTPUT)
+    assert order(go(rules, to_itself)[1]) == [*out, "prerouting2", "prerouting1", "input2", "input1"]
 
 
 PRE = "chain ip t pre { type filter hook prerouting priority 0 ; }\nchain ip t a\nchain ip t b\n"
@@ -79,6 +82,13 @@ def test_rules_after_translation_see_the_new_destination() -> None:
 def test_translation_to_the_node_itself_is_delivered_not_forwarded() -> None:
     decision, steps = go(NAT + "rule ip t nat-pre dnat to 192.168.0.1:80\nrule ip t fwd drop", packet())
     assert (decision.verdict, order(steps)) == (Verdict.DNAT, ["nat-pre"])
+
+
+def test_what_comes_back_by_loopback_is_not_translated_again() -> None:
+    """Counters of a real kernel (Linux 6.18): prerouting and input see it as new, nat chains do not see it."""
+    rules = NAT + "chain ip t in { type filter hook input priority 0 ; }\nrule ip t in ct state new drop\n"
+    decision, steps = go(rules + "rule ip t nat-pre dnat to 10.0.0.1:80", packet(destination="192.168.0.1", hook=Hook.OUTPUT))
+    assert (decision.verdict, order(steps)) == (Verdict.DROP, ["in"])
 
 
 def test_a_mark_decides_on_masquerade() -> None:
