@@ -1,18 +1,19 @@
 """The control plane of a cluster in one piece: the API server's store, controllers, scheduler and a kubelet a node.
 
-`populate` brings in nodes and objects, `start` connects the data plane and lets everything run. Between the two the state is
-there to be read (kube-proxies and cluster DNS begin with it). Faults act through `node_down`, `cut_off`, `api_server` and their
-like, or write objects into `store`.
+`settle` brings in nodes and objects, connects the data plane and starts everything; from then on the state is there to be read
+(kube-proxies and cluster DNS begin with it). Faults act through the kubelets, `disconnect` and `Store.set_available`, or write
+objects into `store`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from svcsim.engine.clock import Clock
-from svcsim.engine.journal import Happening, Journal
+from svcsim.engine.journal import Journal
 from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
-from svcsim.kube.api.node import HOSTNAME_LABEL, ZONE_LABEL, Node
+from svcsim.kube.api.node import HOSTNAME_LABEL, ZONE_LABEL, Node, NodeAddress
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
@@ -43,26 +44,38 @@ MANAGER_KINDS: tuple[type[KubeObject], ...] = (
 )
 
 
-def make_node(
-    name: str, address: str, pod_cidr: str, *, cores: int = 4, zone: str = "", max_pods: int = 110,
-    labels: Iterable[tuple[str, str]] = (),
-) -> Node:
-    """A node with the well-known labels, as its kubelet registers it."""
-    known = {HOSTNAME_LABEL: name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-    if zone:
-        known[ZONE_LABEL] = zone
-    capacity = {"cpu": str(cores), "pods": str(max_pods)}
-    return Node.model_validate(
-        {
-            "metadata": {"name": name, "labels": {**known, **dict(labels)}},
-            "spec": {"podCIDR": pod_cidr, "podCIDRs": [pod_cidr]},
-            "status": {
-                "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
-                "capacity": capacity,
-                "allocatable": capacity,
-            },
-        }
-    )
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A node as the control plane has to know it; `labels` come on top of the well-known ones."""
+
+    name: str
+    address: str
+    pod_cidr: str
+    cores: int = 4
+    zone: str = ""
+    max_pods: int = 110
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def as_object(self, given: Node | None = None) -> Node:
+        """The Node as its kubelet registers it; of a given one its labels, taints and conditions are kept."""
+        labels = {HOSTNAME_LABEL: self.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+        if self.zone:
+            labels[ZONE_LABEL] = self.zone
+        addresses = [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.name}]
+        if given is not None:
+            spec = given.spec.model_copy(update={"pod_cidr": self.pod_cidr, "pod_cidrs": (self.pod_cidr,)})
+            made = tuple(NodeAddress.model_validate(each) for each in addresses)
+            status = given.status.model_copy(update={"addresses": made})
+            metadata = given.metadata.model_copy(update={"labels": {**labels, **given.metadata.labels}})
+            return given.model_copy(update={"metadata": metadata, "spec": spec, "status": status})
+        capacity = {"cpu": str(self.cores), "pods": str(self.max_pods)}
+        return Node.model_validate(
+            {
+                "metadata": {"name": self.name, "labels": {**labels, **dict(self.labels)}},
+                "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
+                "status": {"addresses": addresses, "capacity": capacity, "allocatable": capacity},
+            }
+        )
 
 
 class _PodAdmission:
@@ -89,58 +102,74 @@ class ControlPlane:
     """A cluster's control plane."""
 
     def __init__(
-        self, clock: Clock, journal: Journal, timings: Timings, seed: int, service_cidrs: Sequence[str] = ("10.96.0.0/12",)
+        self, clock: Clock, journal: Journal, timings: Timings, seed: int, *, nodes: Iterable[NodeSpec],
+        service_cidr: str | Sequence[str] = "10.96.0.0/12",
     ) -> None:
+        """`service_cidr`: one block, or one a family with the default family first."""
         self._clock = clock
         self._journal = journal
         self._timings = timings
         self._seed = seed
+        self._nodes = {spec.name: spec for spec in nodes}
         self.store = Store(clock, seed)
-        self.registry = ServiceRegistry(service_cidrs, seed)
+        self.registry = ServiceRegistry((service_cidr,) if isinstance(service_cidr, str) else service_cidr, seed)
         self.store.admit(Service.__name__, self.registry)
         self.store.admit(Pod.__name__, _PodAdmission(timings.node_toleration_ns // S))
         self._board = Switchboard(self.store)
         self._node_clients: dict[str, list[Client]] = {}
         self._manager = Informer(self.client("kube-controller-manager"), MANAGER_KINDS)
         self._scheduling = Informer(self.client("kube-scheduler"), (Pod, Node))
-        self._chronicle: Chronicle | None = None
-        self._settled = True
+        self._kubelets: dict[str, Kubelet] = {}
         self.down_at_start: tuple[str, ...] = ()
-        """Nodes that are not ready in the initial objects: they are without power until `node_up`."""
-        self.kubelets: dict[str, Kubelet] = {}
+        """Nodes that are not ready in the initial objects: they are without power until `Kubelet.power_on`."""
 
-    def client(self, name: str, node: str = "") -> Client:
-        """A new component's connection to the API server; one on a node shares the node's fate."""
-        client = Client(self._board, self._clock, name, self._timings, self._seed)
-        if node:
-            self._node_clients.setdefault(node, []).append(client)
+    def client(self, name: str) -> Client:
+        """A new component's connection to the API server."""
+        return Client(self._board, self._clock, name, self._timings, self._seed)
+
+    def node_client(self, node: str, component: str) -> Client:
+        """The connection of a component on a node, which shares the node's fate."""
+        client = self.client(f"{component}/{node}")
+        self._node_clients.setdefault(node, []).append(client)
         return client
 
-    def populate(self, nodes: Iterable[Node], objects: Iterable[KubeObject], *, settled: bool = True) -> None:
-        """Bring in the initial objects. Settled: everything is up, ready and published; else it comes up as the run goes on.
+    def kubelet(self, node: str) -> Kubelet:
+        """A node's kubelet; KeyError before `settle` and for a node that there is not."""
+        return self._kubelets[node]
 
-        InvalidError and AlreadyExistsError for objects that the API server refuses.
+    def settle(
+        self, objects: Iterable[KubeObject], runtime: ContainerRuntime, prober: Prober, *, settled: bool = True
+    ) -> None:
+        """Bring in the initial objects and start every component.
+
+        Settled: everything is placed, running, ready and published at once, as if the cluster had been up for long; otherwise it
+        comes up as the run goes on. InvalidError and AlreadyExistsError for objects that the API server refuses.
         """
-        self._settled = settled
+        everything = list(objects)
+        given = {obj.metadata.name: obj for obj in everything if isinstance(obj, Node)}
+        nodes = [spec.as_object(given.get(name)) for name, spec in self._nodes.items()]
         if settled:
-            Settling(self.store, self._manager, self._timings).run(nodes, objects)
+            Settling(self.store, self._manager, self._timings).run(nodes, everything)
         else:
-            load_objects(self.store, nodes, objects)
+            load_objects(self.store, nodes, everything)
             self._manager.list_initially()
         self._scheduling.list_initially()
         self.down_at_start = tuple(node.metadata.name for node in self.store.each(Node) if not node.is_ready)
-
-    def start(self, runtime: ContainerRuntime, prober: Prober) -> None:
-        """Connect the data plane and start every component."""
-        self._chronicle = Chronicle(self.store, self._journal)
-        self._chronicle.begin()
+        Chronicle(self.store, self._journal).begin()
         self.store.listen(Node.__name__, self._node_written)
+        self.store.on_available(self._api_is_back)
+        self.store.on_unavailable(self._api_is_going)
         self._start_kubelets(runtime, prober)
+        self._start_controllers(settled=settled)
+
+    def _start_controllers(self, *, settled: bool) -> None:
         manager, timings = self._manager, self._timings
-        controllers = (
+        publishers = (
             EndpointsController(manager, timings),
             EndpointSliceController(manager, timings),
             EndpointSliceMirroringController(manager, timings),
+        )
+        workloads = (
             DeploymentController(manager, timings),
             ReplicaSetController(manager, timings),
             ReplicaSetController(manager, timings, ReplicationController),
@@ -150,23 +179,24 @@ class ControlPlane:
         GarbageCollector(manager)
         NodeLifecycleController(manager, timings, self._renewed_ns)
         scheduler = Scheduler(self._scheduling, timings)
-        # Workload controllers look at everything once; those of endpoints find nothing to do in a settled cluster.
-        for controller in controllers if not self._settled else controllers[3:]:
+        for controller in workloads:
             controller.resync()
-        if not self._settled:
+        if not settled:  # else there is nothing to publish and nothing to place
+            for publisher in publishers:
+                publisher.resync()
             scheduler.resync()
 
     def _start_kubelets(self, runtime: ContainerRuntime, prober: Prober) -> None:
         for node in self.store.each(Node):
             name = node.metadata.name
-            self.kubelets[name] = Kubelet(
-                self.client(f"kubelet/{name}", name), self._clock, self._journal, self._timings, node, node.pod_cidrs, runtime,
-                prober, self._seed,
+            self._kubelets[name] = Kubelet(
+                self.client(f"kubelet/{name}"), self._clock, self._journal, self._timings, node, node.pod_cidrs, runtime, prober,
+                self._seed, lambda connected, name=name: self._contact(name, connected),  # type: ignore[misc]
             )
             if not node.is_ready:
-                self.kubelets[name].power_off()
+                self._kubelets[name].power_off()
         for pod in self.store.list(Pod):
-            kubelet = self.kubelets.get(pod.spec.node_name)
+            kubelet = self._kubelets.get(pod.spec.node_name)
             if kubelet is None or pod.is_finished or not kubelet.is_up:
                 continue
             if pod.addresses:
@@ -174,84 +204,35 @@ class ControlPlane:
             else:
                 kubelet.hear(pod)
 
+    def _contact(self, node: str, connected: bool) -> None:
+        for client in self._node_clients.get(node, ()):
+            client.set_connected(connected)
+
     def _renewed_ns(self, node: str) -> int:
-        kubelet = self.kubelets.get(node)
+        kubelet = self._kubelets.get(node)
         return 0 if kubelet is None else kubelet.renewed_ns()
 
     def _node_written(self, event: Event) -> None:
-        kubelet = self.kubelets.get(event.obj.metadata.name)
+        kubelet = self._kubelets.get(event.obj.metadata.name)
         if kubelet is not None and event.change is Change.MODIFIED and isinstance(event.obj, Node):
             kubelet.node_overwritten(event.obj)
 
-    # What faults do.
+    def _api_is_going(self) -> None:
+        for kubelet in self._kubelets.values():
+            kubelet.lost_contact()
 
-    def kill_container(self, pod: Pod) -> None:
-        """A pod's process is killed; its kubelet finds out at its next relist."""
-        kubelet = self.kubelets.get(pod.spec.node_name)
-        if kubelet is not None:
-            kubelet.kill(pod.metadata.key)
+    def _api_is_back(self) -> None:
+        for kubelet in self._kubelets.values():
+            kubelet.regained_contact()
 
-    def container_exited(self, pod: Pod, code: int) -> None:
-        """A pod's process has ended by itself."""
-        kubelet = self.kubelets.get(pod.spec.node_name)
-        if kubelet is not None:
-            kubelet.exited(pod.metadata.key, code)
+    def disconnect(self, node: str) -> None:
+        """A node cannot reach the API server; what runs on it goes on."""
+        self._contact(node, False)
+        self._kubelets[node].lose_network()
 
-    def fail_readiness(self, pod: Pod, failing: bool) -> None:
-        """Let a pod's readiness probes fail, or judge by their answers again."""
-        kubelet = self.kubelets.get(pod.spec.node_name)
-        if kubelet is not None:
-            kubelet.fail_readiness(pod.metadata.key, failing=failing)
-
-    def node_down(self, name: str) -> None:
-        """A node loses power: its kubelet and the clients of its other components are gone."""
-        kubelet = self.kubelets.get(name)
-        if kubelet is None or not kubelet.is_up:
-            return
-        self._journal.add(self._clock.now, Happening.NODE_DOWN, name)
-        kubelet.power_off()
-        for client in self._node_clients.get(name, ()):
-            client.set_connected(False)
-
-    def node_up(self, name: str) -> None:
-        """A node has power again; its components reach the API server once it has booted."""
-        kubelet = self.kubelets.get(name)
-        if kubelet is None or kubelet.is_up:
-            return
-        self._journal.add(self._clock.now, Happening.NODE_UP, name)
-
-        def booted() -> None:
-            for client in self._node_clients.get(name, ()):
-                client.set_connected(True)
-
-        kubelet.power_on(booted)
-
-    def cut_off(self, names: Iterable[str]) -> None:
-        """Nodes cannot reach the API server; what runs on them goes on."""
-        for name in names:
-            for client in self._node_clients.get(name, ()):
-                client.set_connected(False)
-            if name in self.kubelets:
-                self.kubelets[name].lost_contact()
-
-    def reconnect(self, names: Iterable[str]) -> None:
-        """Undo `cut_off`."""
-        for name in names:
-            kubelet = self.kubelets.get(name)
-            if kubelet is None or not kubelet.is_up:
-                continue
-            for client in self._node_clients.get(name, ()):
-                client.set_connected(True)
-            if self.store.available:
-                kubelet.regained_contact()
-
-    def api_server(self, *, available: bool) -> None:
-        """Take the API server away, or bring it back."""
-        if available == self.store.available:
-            return
-        self.store.set_available(available)
-        for kubelet in self.kubelets.values():
-            if available:
-                kubelet.regained_contact()
-            else:
-                kubelet.lost_contact()
+    def connect(self, node: str) -> None:
+        """Undo `disconnect`."""
+        kubelet = self._kubelets[node]
+        if kubelet.is_up:
+            self._contact(node, True)
+            kubelet.regain_network()

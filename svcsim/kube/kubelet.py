@@ -33,7 +33,6 @@ from svcsim.kube.timings import Timings
 from svcsim.units import S
 
 SIGKILL_CODE = 137
-SIGTERM_CODE = 143
 
 
 class ContainerRuntime(Protocol):
@@ -42,11 +41,11 @@ class ContainerRuntime(Protocol):
     def start(self, pod: Pod) -> None:
         """The pod's sandbox is there and its containers run from now on."""
 
-    def terminate(self, pod: Pod, exited: Callable[[], None]) -> None:
-        """SIGTERM: the process ends when it likes, and then `exited` is called, once."""
+    def terminate(self, pod: Pod) -> None:
+        """SIGTERM: the process ends when it likes, and then `Kubelet.exited` is called."""
 
     def kill(self, pod: Pod) -> None:
-        """SIGKILL: the process ends now, and `exited` is not called."""
+        """SIGKILL: the process ends now."""
 
     def remove(self, pod: Pod) -> None:
         """The sandbox is gone, its addresses with it; what may still run in it is gone without a word."""
@@ -56,8 +55,8 @@ class Kubelet:
     """One node's kubelet."""
 
     __slots__ = (
-        "_addresses", "_client", "_clock", "_failing", "_frozen_ns", "_journal", "_node_ips", "_phases", "_pods", "_power",
-        "_prober", "_resumed_ns", "_runtime", "_status_phase_ns", "_timings", "_watch", "node",
+        "_addresses", "_client", "_clock", "_contact", "_failing", "_frozen_ns", "_journal", "_node_ips", "_phases", "_pods",
+        "_power", "_prober", "_resumed_ns", "_runtime", "_status_phase_ns", "_timings", "_watch", "node",
     )
 
     def __init__(
@@ -71,9 +70,12 @@ class Kubelet:
         runtime: ContainerRuntime,
         prober: Prober,
         seed: int,
+        contact: Callable[[bool], None] = lambda connected: None,
     ) -> None:
+        """`contact` is told when the node loses its network for want of power, and when it has it again."""
         self.node = node.metadata.name
         self._client = client
+        self._contact = contact
         self._clock = clock
         self._journal = journal
         self._timings = timings
@@ -114,8 +116,9 @@ class Kubelet:
 
     def lost_contact(self) -> None:
         """The API server is out of reach, or the node has no power: no renewals from now on."""
-        self._frozen_ns = self.renewed_ns()
-        self._resumed_ns = None
+        if self._resumed_ns is not None:
+            self._frozen_ns = self.renewed_ns()
+            self._resumed_ns = None
 
     def regained_contact(self) -> None:
         """The API server is in reach again: the next renewal comes with the next period."""
@@ -124,6 +127,16 @@ class Kubelet:
             current = self._client.store.get(Node, self.node)
             if current is not None:
                 self.node_overwritten(current)
+
+    def lose_network(self) -> None:
+        """The node cannot reach the API server."""
+        self.lost_contact()
+        self._client.set_connected(False)
+
+    def regain_network(self) -> None:
+        """The node can reach the API server again, if that is there."""
+        self._client.set_connected(True)
+        self.regained_contact()
 
     def node_overwritten(self, node: Node) -> None:
         """Someone else has written the node's Ready condition: it is set right at the next node status update."""
@@ -280,12 +293,8 @@ class Kubelet:
             if worker.kind is ProbeKind.READINESS:
                 worker.trigger()
 
-    def _exited(self, record: PodRecord, epoch: int) -> None:
-        if record.epoch == epoch and self._pods.get(record.pod.metadata.key) is record:
-            self.exited(record.pod.metadata.key, SIGTERM_CODE)
-
     def exited(self, key: str, code: int) -> None:
-        """The pod's process has ended by itself with this code."""
+        """The pod's process has ended, by itself or after SIGTERM, with this code."""
         record = self._pods.get(key)
         if record is None or record.phase not in (Phase.STARTED, Phase.RUNNING):
             return
@@ -374,7 +383,7 @@ class Kubelet:
         def terminate() -> None:
             if record.epoch == epoch:
                 self._later(record, max(self._timings.minimum_grace_ns, grace_ns - hook_ns), force)
-                self._runtime.terminate(record.as_run(), lambda: self._exited(record, epoch))
+                self._runtime.terminate(record.as_run())
 
         def force() -> None:
             if record.epoch == epoch:
@@ -444,6 +453,7 @@ class Kubelet:
         self.lost_contact()
         self._power += 1
         self._client.set_connected(False)
+        self._contact(False)
         for record in self._pods.values():
             record.retire()
             record.ending = True
@@ -451,23 +461,19 @@ class Kubelet:
             self._release(record)
         self._pods.clear()
 
-    def power_on(self, booted: Callable[[], None] = lambda: None) -> None:
-        """The node has power again: it boots, its kubelet lists its pods and starts them anew, with new addresses.
+    def power_on(self) -> None:
+        """The node has power again: it boots, its kubelet lists its pods and starts them anew, with new addresses."""
+        if not self.is_up:
+            power = self._power
+            self._clock.after(self._timings.node_boot_ns, lambda: self._boot(power))
 
-        `booted` is called when the kubelet starts; not at all when power is lost before.
-        """
-        if self.is_up:
-            return
-        power = self._power
-        self._clock.after(self._timings.node_boot_ns, lambda: self._boot(power, booted))
-
-    def _boot(self, power: int, booted: Callable[[], None]) -> None:
+    def _boot(self, power: int) -> None:
         if power != self._power:
             return
         self._power += 1
-        booted()
         self._watch.drop()
         self._client.set_connected(True)
+        self._contact(True)
         self._client.when_reachable(self._list)
 
     def _list(self) -> None:

@@ -96,7 +96,7 @@ class Store:
 
     __slots__ = (
         "_admissions", "_clock", "_generated", "_ids", "_listeners", "_names", "_objects", "_ordinals", "_seed", "_version",
-        "_on_available", "available", "lost_ns",
+        "_on_available", "_on_unavailable", "available", "lost_ns",
     )
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
@@ -111,6 +111,7 @@ class Store:
         self._listeners: dict[str, list[Listener]] = {}
         self._admissions: dict[str, Admission] = {}
         self._on_available: list[Callable[[], None]] = []
+        self._on_unavailable: list[Callable[[], None]] = []
         self.available = True
         self.lost_ns = 0
 
@@ -129,17 +130,24 @@ class Store:
 
     def set_available(self, available: bool) -> None:
         """Take the API server away, or bring it back."""
-        came_back = available and not self.available
-        if self.available and not available:
+        if available == self.available:
+            return
+        if not available:
             self.lost_ns = self._clock.now
+            for action in self._on_unavailable:
+                action()
         self.available = available
-        if came_back:
+        if available:
             for action in list(self._on_available):
                 action()
 
     def on_available(self, action: Callable[[], None]) -> None:
         """Call a function whenever the API server is back."""
         self._on_available.append(action)
+
+    def on_unavailable(self, action: Callable[[], None]) -> None:
+        """Call a function whenever the API server is about to be away."""
+        self._on_unavailable.append(action)
 
     def get(self, model: type[Object], key: str) -> Object | None:
         """The object of that key, None if there is none."""

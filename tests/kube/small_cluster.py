@@ -8,7 +8,7 @@ from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import Deployment
-from svcsim.kube.cluster import ControlPlane, make_node
+from svcsim.kube.cluster import ControlPlane, NodeSpec
 from svcsim.kube.timings import load_timings
 from svcsim.units import MS, S
 
@@ -16,8 +16,9 @@ from svcsim.units import MS, S
 class FakeRuntime:
     """Processes that take `drain_ns` to end after SIGTERM (None: they never do)."""
 
-    def __init__(self, clock):
+    def __init__(self, clock, exited):
         self.clock = clock
+        self.exited = exited
         self.drain_ns = 0
         self.calls = []
         self.running = {}
@@ -30,10 +31,10 @@ class FakeRuntime:
         self._note("start", pod)
         self.running[pod.metadata.key] = pod
 
-    def terminate(self, pod, exited):
+    def terminate(self, pod):
         self._note("terminate", pod)
         if self.drain_ns is not None:
-            self.clock.after(self.drain_ns, exited)
+            self.clock.after(self.drain_ns, lambda: self.exited(pod))
 
     def kill(self, pod):
         self._note("kill", pod)
@@ -89,20 +90,19 @@ def service(name="web", **spec):
 class SmallCluster:
     """A control plane of a few nodes that has started."""
 
-    def __init__(self, objects=(), nodes=3, zones=("a", "b", "c"), settled=True, seed=1, node_objects=None, **timings):
+    def __init__(self, objects=(), nodes=3, zones=("a", "b", "c"), settled=True, seed=1, **timings):
         self.clock = Clock()
         self.journal = Journal()
         self.timings = load_timings(**timings)
-        self.plane = ControlPlane(self.clock, self.journal, self.timings, seed)
-        self.store = self.plane.store
-        made = node_objects or [
-            make_node(f"n{i + 1}", f"192.168.0.{10 + i}", f"10.244.{i}.0/24", zone=zones[i % len(zones)] if zones else "")
+        made = [
+            NodeSpec(f"n{i + 1}", f"192.168.0.{10 + i}", f"10.244.{i}.0/24", zone=zones[i % len(zones)] if zones else "")
             for i in range(nodes)
         ]
-        self.plane.populate(made, objects, settled=settled)
-        self.runtime = FakeRuntime(self.clock)
+        self.plane = ControlPlane(self.clock, self.journal, self.timings, seed, nodes=made)
+        self.store = self.plane.store
+        self.runtime = FakeRuntime(self.clock, lambda pod: self.plane.kubelet(pod.spec.node_name).exited(pod.metadata.key, 0))
         self.prober = FakeProber(self.clock)
-        self.plane.start(self.runtime, self.prober)
+        self.plane.settle(objects, self.runtime, self.prober, settled=settled)
 
     def run(self, until_s):
         self.clock.run(round(until_s * S))
