@@ -18,6 +18,7 @@ from svcsim.kubeproxy.change_tracker import Changes, ChangeTracker, Ports
 from svcsim.kubeproxy.iptables_list import LIST_KINDS, ListKind
 from svcsim.kubeproxy.iptables_programme import Programme, Swap
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes, SharedBase
+from svcsim.kubeproxy.iptables_ruleset import RestoreInput, restore_input
 from svcsim.kubeproxy.iptables_table import IptablesTable
 from svcsim.kubeproxy.service_ports import ServicePortName
 from svcsim.kubeproxy.settings import ProxySettings
@@ -227,6 +228,19 @@ class IptablesProxier:
         plan = self.prepare(now_ns, full=full)
         self.commit(plan)
         return plan
+
+    def restore_input(self, plan: SyncPlan) -> RestoreInput:
+        """What a plan, once committed, has handed to iptables-restore."""
+        table = self.table
+        if plan.full:
+            written = list(table.programmes.values())
+        else:
+            written = [swap.new for swap in plan.swaps.values() if swap.new is not None]
+        current = [table.programmes.get(programme.info.name) for programme in plan.stale]
+        in_use = {chain for programme in current if programme is not None for chain in programme.chain_names}
+        return restore_input(
+            self.settings, table.lists, written, stale=plan.stale, in_use=in_use, large_cluster=plan.large_cluster
+        )
 
 
 def _listed(programme: Programme | None, kind: ListKind) -> int:

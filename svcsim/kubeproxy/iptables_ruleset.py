@@ -5,7 +5,7 @@ Source: pkg/proxy/iptables/proxier.go (syncProxyRules), kubernetes 1.30 to 1.34.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from svcsim.kubeproxy import iptables_base as base_rules
@@ -98,18 +98,22 @@ def restore_input(
     written: Iterable[Programme],
     *,
     stale: Iterable[Programme] = (),
-    in_use: Mapping[str, None] | None = None,
+    in_use: Container[str] = (),
     large_cluster: bool = False,
 ) -> RestoreInput:
     """The input of a sync that writes the chains of some programmes; shared chains are always written whole.
 
-    Chains of `stale` programmes that are not `in_use` are emptied and deleted.
+    Chains of `stale` programmes that are not `in_use` are emptied and deleted. kube-proxy's own order of chains is that of a Go
+    map; here they are sorted.
     """
     nat = _nat(settings, lists)
-    for programme in sorted(written, key=lambda each: each.sort_key):
+    for programme in written:
         for chain, rules in programme.written.chains.items():
             nat[chain] = _without_comments(chain, rules) if large_cluster else rules
-    deleted = [chain for programme in stale for chain in programme.chain_names if chain not in (in_use or {})]
+    deleted = {chain: None for programme in stale for chain in programme.chain_names if chain not in in_use}
     for chain in deleted:
         nat.setdefault(chain, ())
-    return RestoreInput({"filter": Table(_filter(settings, lists)), "nat": Table(nat)}, tuple(dict.fromkeys(deleted)))
+    names = [chains.NODE_PORTS, chains.SERVICES]
+    names += sorted(set(nat) - set(names))
+    ordered = {name: nat[name] for name in names}
+    return RestoreInput({"filter": Table(_filter(settings, lists)), "nat": Table(ordered)}, tuple(sorted(deleted)))
