@@ -58,7 +58,7 @@ def charges_of(costs: Costs) -> Charges:
         reject_ns=costs.reject_ns,
         client_send_ns=costs.send_tcp_ns,
         client_receive_ns=costs.receive_tcp_ns + costs.wakeup_ns,
-        server_accept_ns=costs.handshake_receive_ns,
+        server_accept_ns=costs.handshake_send_ns + costs.handshake_receive_ns,
         server_receive_ns=costs.receive_tcp_ns + costs.wakeup_ns,
         server_send_ns=costs.send_tcp_ns,
         service_rule_knee=costs.service_rule_knee,
