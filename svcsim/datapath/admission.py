@@ -29,7 +29,7 @@ class Fate(IntEnum):
 
 # A member looked up in its enum costs four times a constant.
 FORWARD, REJECT, LOST = Fate
-_DNAT, _REJECTED = Verdict.DNAT, Verdict.REJECT
+_NO_MATCH, _DNAT, _REJECTED = Verdict.NO_MATCH, Verdict.DNAT, Verdict.REJECT
 _SYN_SENT, _UDP_UNREPLIED = State.SYN_SENT, State.UDP_UNREPLIED
 _MASQUERADED = int(Flag.MASQUERADED)
 _packet = tuple.__new__
@@ -64,12 +64,14 @@ class Gate:
         elif start - now > self._backlog_ns:
             self.cause = "softirq backlog"
             return LOST
+        uniform = connection.pick_uniform
         near = host is connection.entry_host
         if near:
             source = connection.source = connection.namespace.address
             source_port = connection.source_port = connection.client_port
             destination = connection.destination
             destination_port = connection.destination_port
+            connection.decisions += 1
         else:
             source = connection.source
             source_port = connection.source_port
@@ -81,13 +83,12 @@ class Gate:
             connection.backend_port = destination_port
             return FORWARD
         charges = host.charges
-        conntrack = host.conntrack
         protocol = connection.protocol
         key = flow_key(protocol, source, source_port, destination, destination_port)
         entry = None
-        uniform = connection.pick_uniform
         if connection.syn_attempt or protocol != TCP:
             # Not the first packet of its tuple: a retransmitted SYN, or a datagram.
+            conntrack = host.conntrack
             entry = conntrack.lookup(key, now)
             if entry is not None and entry.confirmed_ns <= now:
                 if near and connection.flow is not None:
@@ -98,10 +99,8 @@ class Gate:
                     conntrack.refresh(entry, now)
                     queues[queue] = connection.departure_ns = start + charges.nat_packet_ns
                     return self._follow(connection, entry, near=near)
-            if near and connection.decisions:
-                uniform = self._picks.uniform(connection.key, connection.decisions)
-        if near:
-            connection.decisions += 1
+            if near and connection.decisions > 1:
+                uniform = self._picks.uniform(connection.key, connection.decisions - 1)
         # A named tuple's own constructor takes twice as long.
         packet = _packet(Packet, (protocol, source, source_port, destination, destination_port, hook))
         decision = host.path.decide(packet, uniform, now)
@@ -110,7 +109,7 @@ class Gate:
         host.proxy_ns += cost_ns - charges.forward_ns
         queues[queue] = departure = connection.departure_ns = start + cost_ns
         verdict = decision.verdict
-        if verdict > _DNAT:
+        if verdict is not _DNAT and verdict is not _NO_MATCH:
             if verdict is _REJECTED:
                 return REJECT
             self.cause = "dropped by rule"
@@ -129,7 +128,7 @@ class Gate:
         entry = Entry(
             key, _SYN_SENT if protocol == TCP else _UDP_UNREPLIED, new_destination, new_port, source, source_port, departure
         )
-        if not conntrack.insert(entry, now):
+        if not host.conntrack.insert(entry, now):
             self._table_full(host, now)
             self.cause = "conntrack table full"
             return LOST

@@ -170,6 +170,13 @@ class Connection(Hop):
     server: Listener | None
     position: int
     syn_sent_ns: int
+    departure_ns: int
+    queue: int
+    source: int
+    source_port: int
+    backend_address: int
+    backend_port: int
+    proxy_exchange_ns: int
 
     def __init__(
         self, client: Client, namespace: Namespace, client_port: int, destination: int, destination_port: int,
@@ -196,8 +203,7 @@ class Connection(Hop):
         self.forward: tuple[Station, ...] = ()
         self.backward: tuple[Station, ...] = ()
         self.window = self.client_window = INITIAL_WINDOW_SEGMENTS
-        self.free_at_ns = self.departure_ns = self.queue = self.proxy_exchange_ns = 0
-        self.source = self.source_port = self.backend_address = self.backend_port = 0
+        self.free_at_ns = 0
         self.port_pool: PortAllocator | None = None
         self.tag: Any = None
 

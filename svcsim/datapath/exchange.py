@@ -234,7 +234,8 @@ class Exchanges:
         """Nothing gets through. A node that has lost power forgot the translation of a flow and answers for itself: RST."""
         connection = request.connection
         entry = connection.near_entry
-        if entry is not None and not entry.expires_ns and connection.is_tcp and connection.entry_host.up:
+        gone = entry is not None and entry.expires_ns <= self._environment._now
+        if gone and connection.is_tcp and connection.entry_host.up:
             self.fabric.drop("no conntrack entry")
             self.send_reset(connection, by_entry_host=True)
         else:
@@ -396,12 +397,13 @@ class Exchanges:
 
     def revalidate(self, connection: Connection) -> bool:
         """Look at the path again after a change of the network; False while nothing gets through."""
+        now = self._environment._now
         entry = connection.near_entry
-        if entry is not None and not entry.expires_ns:
+        if entry is not None and entry.expires_ns <= now:
             return False
         # Conntrack picks a flow up in its middle (nf_conntrack_tcp_loose), which does where nothing is translated.
         entry = connection.far_entry
-        if entry is not None and not entry.expires_ns:
+        if entry is not None and entry.expires_ns <= now:
             connection.far_entry = None
         return self.build_paths(connection)
 

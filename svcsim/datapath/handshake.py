@@ -30,8 +30,8 @@ class Handshakes:
     """All steps of opening and closing TCP connections."""
 
     __slots__ = (
-        "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_backlog_ns", "_environment", "_retry",
-        "_rough", "dead", "exchanges", "fabric", "gate",
+        "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_backlog_ns", "_counts", "_environment",
+        "_retry", "_rough", "dead", "exchanges", "fabric", "gate",
     )
 
     def __init__(self, fabric: Fabric, exchanges: Exchanges, gate: Gate, dead: DeadAddresses) -> None:
@@ -41,6 +41,7 @@ class Handshakes:
         self.dead = dead
         self._rough = exchanges.rough
         self._environment = fabric.environment
+        self._counts = fabric.counts
         self._backlog_ns = fabric.settings.backlog_ns
         self._at_entry: Step = (self._on_entry_host,)
         self._at_server_host: Step = (self._on_server_host,)
@@ -53,17 +54,18 @@ class Handshakes:
 
     def open(self, connection: Connection) -> None:
         """The client calls connect(), now."""
-        connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + connection.namespace.index) & 0xFFFF
+        namespace = connection.namespace
+        connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + namespace.index) & 0xFFFF
         self._send_syn(connection)
 
     def _send_syn(self, connection: Connection) -> None:
         fabric = self.fabric
-        fabric.counts.sent += 1
+        self._counts.sent += 1
         connection.syn_sent_ns = self._environment._now
-        host = connection.namespace.host
+        namespace = connection.namespace
+        host = namespace.host
         if host.is_node:
-            connection.entry_host = host
-            self._enter(connection, host, _OUTPUT if connection.namespace.is_host else _PREROUTING)
+            self._enter(connection, host, _OUTPUT if namespace.is_host else _PREROUTING)
             return
         entry = fabric.entry_host(connection.destination, host, connection.pick_uniform)
         route = fabric.route(host, entry) if entry is not None else None
@@ -155,7 +157,8 @@ class Handshakes:
         if namespace is None:
             self.dead.address_is_silent(connection, host, self)
             return
-        fabric.counts.delivered += 1
+        counts = self._counts
+        counts.delivered += 1
         connection.server_namespace = namespace
         if not self.exchanges.build_paths(connection):
             self.await_retransmission(connection)
@@ -165,7 +168,7 @@ class Handshakes:
         if answer is _IGNORE:
             self.await_retransmission(connection)
             return
-        fabric.counts.sent += 1
+        counts.sent += 1
         connection.server = None if answer is _REFUSE else listener
         connection.position = 0
         self._on_back_station(connection)
@@ -201,20 +204,22 @@ class Handshakes:
 
     def _on_syn_ack(self, connection: Connection) -> None:
         """The SYN-ACK is with the client, and the connection stands; or the RST, and it never will."""
-        self.fabric.counts.delivered += 1
+        counts = self._counts
+        counts.delivered += 1
         now = self._environment._now
         server = connection.server
-        if connection.client is None or server is None or not connection.server_namespace.alive:
+        client = connection.client
+        if client is None or server is None or not connection.server_namespace.alive:
             connection.close_entries(_CLOSE, now)
             if connection.flow is not None:
                 connection.flow.on_reset(now)
-            if connection.client is not None:
+            if client is not None:
                 self.fail(connection, Outcome.REFUSED if server is None else Outcome.RESET)
             return
         connection.open = True
         connection.endpoint = server.endpoint
-        self.fabric.counts.sent += 1
-        self.fabric.counts.delivered += 1
+        counts.sent += 1
+        counts.delivered += 1
         for free, queue, cost_ns, _, _ in connection.forward:
             busy_until = free[queue]
             free[queue] = (busy_until if busy_until > now else now) + cost_ns
@@ -227,7 +232,7 @@ class Handshakes:
         if entry is not None:
             connection.server_host.conntrack.move(entry, _ESTABLISHED, now)
         server.connected(connection)
-        connection.client.connected(connection, now)
+        client.connected(connection, now)
 
     def fail(self, connection: Connection, outcome: Outcome) -> None:
         """Connecting has failed for good, and the client learns of it now."""
@@ -288,7 +293,7 @@ class Handshakes:
         connection.open = False
         connection.client = None
         now = self._environment._now
-        counts = self.fabric.counts
+        counts = self._counts
         counts.sent += 3
         counts.delivered += 3
         for free, queue, cost_ns, _, _ in connection.forward:

@@ -1,8 +1,9 @@
 """Connection tracking: one table a node, with time-outs, NAT bindings, a size limit and drops when it is full.
 
-An entry carries its expiry; nothing is scheduled for it. Entries wait in a FIFO a time-out, and whoever looks at the table
-sweeps the FIFOs up to now first, so look-ups, counts and the limit are exact. A refresh only rewrites the expiry: the FIFO
-looks again when the old one is due. An entry whose connection is over shrinks to its key and expiry.
+An entry carries its expiry; nothing is scheduled for it, and one whose time is up counts for nothing. Entries wait in a FIFO a
+time-out. Whoever counts, and whoever would pass the limit or the peak, sweeps the FIFOs up to now first, so look-ups, counts,
+limit and peak are exact. A refresh only rewrites the expiry: the FIFO looks again when the old one is due. An entry whose
+connection is over shrinks to its key and expiry.
 
 The original direction is the key (`flow_key`); replies reach the entry by the connection that holds it. Source: Linux
 net/netfilter/nf_conntrack_core.c, nf_conntrack_proto_tcp.c, Documentation/networking/nf_conntrack-sysctl.rst.
@@ -80,7 +81,7 @@ def split_flow_key(key: int) -> tuple[int, int, int, int, int]:
 class Entry:
     """A live flow: what its packets are rewritten to, in which state it is and until when.
 
-    `expires_ns` is 0 once the entry is gone, so whoever holds a reference can tell without a look-up.
+    Whoever holds a reference can tell without a look-up: once `expires_ns` is not after now, the entry is gone.
     """
 
     __slots__ = (
@@ -129,10 +130,10 @@ class Conntrack:
 
     def lookup(self, key: int, now_ns: int) -> Entry | None:
         """The live entry of a flow, or None; a closed one that lingers is None too (its tuple may be taken over)."""
-        if self._next_due_ns <= now_ns:
-            self.sweep(now_ns)
         found = self.entries.get(key)
-        return found if found.__class__ is Entry else None
+        if found.__class__ is not Entry:
+            return None
+        return found if found.expires_ns > now_ns else None
 
     def count(self, now_ns: int) -> int:
         """nf_conntrack_count: live and lingering entries."""
@@ -142,53 +143,59 @@ class Conntrack:
 
     def insert(self, entry: Entry, now_ns: int) -> bool:
         """Enter a flow; False if the table is full ("nf_conntrack: table full, dropping packet")."""
-        if self._next_due_ns <= now_ns:
-            self.sweep(now_ns)
         entries = self.entries
-        size = len(entries)
-        if size >= self.limit and entry.key not in entries:
-            self.dropped_full += 1
-            return False
-        if size >= self.peak:
-            self.peak = size + 1
         key = entry.key
         old = entries.get(key)
-        if old.__class__ is Entry:
+        if old is not None and self._next_due_ns <= now_ns:
+            self.sweep(now_ns)
+            old = entries.get(key)
+        if old is None:
+            size = len(entries)
+            if size >= self.peak or size >= self.limit:
+                size = self.count(now_ns)
+                if size >= self.limit:
+                    self.dropped_full += 1
+                    return False
+                if size >= self.peak:
+                    self.peak = size + 1
+        elif old.__class__ is Entry:
             old.expires_ns = 0
         entries[key] = entry
-        self._queue(entry, key, now_ns, self._life_ns[entry.state])
+        timeout_ns = self._life_ns[entry.state]
+        entry.expires_ns = entry.due_ns = due_ns = now_ns + timeout_ns
+        fifo = self._fifos.get(timeout_ns) or self._fifo(timeout_ns)
+        fifo.keys.append(key)
+        fifo.dues.append(due_ns)
+        if due_ns < self._next_due_ns:
+            self._next_due_ns = due_ns
         return True
 
     def move(self, entry: Entry, state: State, now_ns: int) -> None:
         """A packet took the flow to a state; its time starts anew."""
-        if not entry.expires_ns:
+        if entry.expires_ns <= now_ns:
             return
         entry.state = state
+        entry.confirmed_ns = 0  # long ago; a small int takes no memory
         timeout_ns = self._life_ns[state]
-        expires_ns = now_ns + timeout_ns
-        if expires_ns >= entry.due_ns:
-            entry.expires_ns = expires_ns
-        else:
-            self._queue(entry, entry.key, now_ns, timeout_ns)
+        entry.expires_ns = expires_ns = now_ns + timeout_ns
+        if expires_ns < entry.due_ns:
+            self._look_at(entry, timeout_ns, expires_ns)
 
     def refresh(self, entry: Entry, now_ns: int) -> None:
         """A packet of the flow passed; its time starts anew."""
-        entry.expires_ns = now_ns + self._life_ns[entry.state]
+        if entry.expires_ns > now_ns:
+            entry.expires_ns = now_ns + self._life_ns[entry.state]
 
     def close(self, entry: Entry, state: State, now_ns: int) -> None:
         """The connection is over (TIME_WAIT or CLOSE): keep key and expiry only. `now_ns` may lie a little ahead."""
-        if not entry.expires_ns:
+        if entry.expires_ns <= now_ns:
             return
         timeout_ns = self._life_ns[state]
         expires_ns = now_ns + timeout_ns
         entry.expires_ns = 0
         self.entries[entry.key] = expires_ns
         if expires_ns < entry.due_ns:
-            fifo = self._fifo(timeout_ns)
-            fifo.keys.append(entry.key)
-            fifo.dues.append(expires_ns)
-            if expires_ns < self._next_due_ns:
-                self._next_due_ns = expires_ns
+            self._look_at(entry, ~timeout_ns, expires_ns)
 
     def delete(self, entry: Entry) -> None:
         """Forget a flow at once (`conntrack -D`)."""
@@ -205,8 +212,10 @@ class Conntrack:
         self._fifos.clear()
         self._next_due_ns = 1 << 62
 
-    def live(self) -> list[Entry]:
-        """All entries that are not lingering, for `conntrack -D` by filter and for display."""
+    def live(self, now_ns: int | None = None) -> list[Entry]:
+        """All entries that are not lingering, for `conntrack -D` by filter and for display; without a time, as last swept."""
+        if now_ns is not None:
+            self.sweep(now_ns)
         return [entry for entry in self.entries.values() if entry.__class__ is Entry]
 
     def _fifo(self, timeout_ns: int) -> _Fifo:
@@ -215,11 +224,11 @@ class Conntrack:
             fifo = self._fifos[timeout_ns] = _Fifo()
         return fifo
 
-    def _queue(self, entry: Entry, key: int, now_ns: int, timeout_ns: int) -> None:
-        due_ns = now_ns + timeout_ns
-        entry.expires_ns = entry.due_ns = due_ns
-        fifo = self._fifos.get(timeout_ns) or self._fifo(timeout_ns)
-        fifo.keys.append(key)
+    def _look_at(self, entry: Entry, lane: int, due_ns: int) -> None:
+        """Look at an entry earlier than its place in a FIFO says."""
+        entry.due_ns = due_ns
+        fifo = self._ordered_fifo(lane, due_ns)
+        fifo.keys.append(entry.key)
         fifo.dues.append(due_ns)
         if due_ns < self._next_due_ns:
             self._next_due_ns = due_ns
@@ -227,12 +236,13 @@ class Conntrack:
     def sweep(self, now_ns: int) -> None:
         """Remove what has expired up to now; what was refreshed meanwhile is queued for its new expiry."""
         entries = self.entries
-        again: list[tuple[Entry | int, int, int]] = []
+        again: list[tuple[int, Entry | int, int]] = []
+        next_due_ns = 1 << 62
         for fifo in self._fifos.values():
-            keys, dues = fifo.keys, fifo.dues
+            dues = fifo.dues
             while dues and dues[0] <= now_ns:
-                key = keys.popleft()
                 due_ns = dues.popleft()
+                key = fifo.keys.popleft()
                 value = entries.get(key)
                 if value is None:
                     continue
@@ -240,22 +250,27 @@ class Conntrack:
                     if value.due_ns != due_ns:
                         continue  # a later element of a FIFO answers for this one
                     expires_ns: int = value.expires_ns
+                    if expires_ns <= now_ns:
+                        value.expires_ns = 0
                 else:
                     expires_ns = value  # type: ignore[assignment]
                 if expires_ns <= now_ns:
-                    if value.__class__ is Entry:
-                        value.expires_ns = 0
                     del entries[key]
                 else:
-                    again.append((value, key, expires_ns))
-        for value, key, expires_ns in again:
-            state_timeout = self._life_ns[value.state] if value.__class__ is Entry else 0
-            fifo = self._ordered_fifo(state_timeout, expires_ns)
+                    again.append((key, value, expires_ns))
+            if dues and dues[0] < next_due_ns:
+                next_due_ns = dues[0]
+        for key, value, expires_ns in again:
+            if value.__class__ is Entry:
+                fifo = self._ordered_fifo(self._life_ns[value.state], expires_ns)
+                value.due_ns = expires_ns
+            else:
+                fifo = self._ordered_fifo(-1, expires_ns)
             fifo.keys.append(key)
             fifo.dues.append(expires_ns)
-            if value.__class__ is Entry:
-                value.due_ns = expires_ns
-        self._next_due_ns = min((fifo.dues[0] for fifo in self._fifos.values() if fifo.dues), default=1 << 62)
+            if expires_ns < next_due_ns:
+                next_due_ns = expires_ns
+        self._next_due_ns = next_due_ns
 
     def _ordered_fifo(self, preferred_ns: int, expires_ns: int) -> _Fifo:
         """A FIFO whose last element is not due after this one, so that each FIFO stays in order."""

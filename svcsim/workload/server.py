@@ -161,7 +161,9 @@ class Server:
         self._environment.schedule(request, PACKET, service_ns)
 
     def _on_done(self, request: Request) -> None:
-        if not self._is_finished(request, self._done):
+        paused_before_ns = self.in_service.pop(request, None)
+        if paused_before_ns != self._paused_ns or self.state is _HUNG:
+            self._interrupted(request, paused_before_ns, self._done)
             return
         self.busy -= 1
         self.served += 1
@@ -172,22 +174,21 @@ class Server:
             self._exit_when_done()
 
     def _on_probe_done(self, request: Request) -> None:
-        if self._is_finished(request, self._probe_done):
+        paused_before_ns = self.in_service.pop(request, None)
+        if paused_before_ns != self._paused_ns or self.state is _HUNG:
+            self._interrupted(request, paused_before_ns, self._probe_done)
+        else:
             self._answer_now(request)
 
-    def _is_finished(self, request: Request, done: Step) -> bool:
-        """Whether the service has had all its time; what it lost while the process hung is made up for."""
-        paused_before_ns = self.in_service.pop(request, None)
+    def _interrupted(self, request: Request, paused_before_ns: int | None, done: Step) -> None:
+        """The time of a service is up, but the process was killed, hangs or hung meanwhile: then it owes that time."""
         if paused_before_ns is None:
-            return False  # the process was killed meanwhile
+            return
         owed_ns = self._paused_ns - paused_before_ns
         if self.state is _HUNG:
             self._frozen.append((request, owed_ns + self._environment._now - self._hung_since_ns))
-            return False
-        if owed_ns:
+        else:
             self._go_on(request, owed_ns, done)
-            return False
-        return True
 
     def _go_on(self, request: Request, owed_ns: int, done: Step) -> None:
         self.in_service[request] = self._paused_ns
@@ -200,7 +201,9 @@ class Server:
             request.service_ns += now - request.mark_ns
             request.mark_ns = now
         if self.handler is None:
-            self._respond(request)
+            self._exchanges.respond(request)
+            if self.state is _DRAINING:
+                self._close(request.connection)
             return
         delay_ns = self.handler(request)
         if delay_ns:

@@ -1,5 +1,7 @@
 """The connection table: exact counts without an event an entry."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_a_refresh_prolongs_it_and_a_move_changes_its_time():
     table.move(flow, State.UDP_STREAM, 49 * S)
     assert table.lookup(1, 168 * S) is flow
     assert table.lookup(1, 169 * S) is None
-    assert flow.expires_ns == 0
+    assert flow.expires_ns == 169 * S
 
 
 def test_a_closed_entry_lingers_in_the_count_and_binds_nobody():
@@ -95,7 +97,10 @@ class Model:
 
 
 operations = st.lists(
-    st.tuples(st.sampled_from(["insert", "establish", "refresh", "close", "reset", "delete"]), st.integers(0, 5), st.integers(0, 90)),
+    st.tuples(
+        st.sampled_from(["insert", "establish", "refresh", "close", "reset", "delete"]), st.integers(0, 5), st.integers(0, 90),
+        st.booleans(),
+    ),
     max_size=60,
 )
 
@@ -105,7 +110,8 @@ def test_counts_equal_those_of_the_obvious_table_whatever_happens(steps):
     timeouts = Timeouts(syn_sent_ns=20, established_ns=100, time_wait_ns=20, close_ns=7)
     table, model = Conntrack(4, timeouts), Model(4)
     flows, now = {}, 0
-    for operation, key, wait in steps:
+    peak = 0
+    for operation, key, wait, looks in steps:
         now += wait
         model.at(now)
         flow = flows.get(key)
@@ -118,6 +124,7 @@ def test_counts_equal_those_of_the_obvious_table_whatever_happens(steps):
                 flows[key] = fresh
                 model.expiry[key] = now + 20
                 model.alive.add(key)
+                peak = max(peak, len(model.expiry))
         elif flow is not None and alive:
             if operation == "establish":
                 table.move(flow, State.ESTABLISHED, now)
@@ -134,5 +141,29 @@ def test_counts_equal_those_of_the_obvious_table_whatever_happens(steps):
                 table.delete(flow)
                 del model.expiry[key]
                 model.alive.discard(key)
-        assert table.count(now) == len(model.expiry)
+        assert table.peak == peak
+        if looks:
+            assert table.count(now) == len(model.expiry)
         assert {key for key in range(6) if table.lookup(key, now) is not None} == model.alive
+
+
+def test_a_live_entry_takes_no_more_than_300_bytes_and_a_lingering_one_less():
+    count = 100_000
+    ports = [32768 + number % 28000 for number in range(count)]  # belong to connections
+    table = Conntrack(count, Timeouts())
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number, port in enumerate(ports):
+        key = flow_key(6, A + number // 28000, port, B, 80)
+        flow = Entry(key, State.SYN_SENT, B, 8080, A, port, number * 1000 + 10_000)
+        table.insert(flow, number * 1000)
+        table.move(flow, State.ESTABLISHED, number * 1000 + 50_000)
+    live = (tracemalloc.get_traced_memory()[0] - before) / count
+    for flow in table.live():
+        table.close(flow, State.TIME_WAIT, 1 * S)
+    del flow
+    lingering = (tracemalloc.get_traced_memory()[0] - before) / count
+    tracemalloc.stop()
+    assert table.count(1 * S) == count
+    assert live <= 300
+    assert lingering <= 200
