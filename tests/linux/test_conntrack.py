@@ -148,7 +148,7 @@ def test_counts_equal_those_of_the_obvious_table_whatever_happens(steps):
 
 
 def test_a_live_entry_takes_no_more_than_300_bytes_and_a_lingering_one_less():
-    count = 100_000
+    count = 25_000
     ports = [32768 + number % 28000 for number in range(count)]  # belong to connections
     table = Conntrack(count, Timeouts())
     tracemalloc.start()
