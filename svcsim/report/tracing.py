@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from svcsim.datapath.host import Charges, Host, Namespace
+from svcsim.datapath.host import Charges, Host, Namespace, NoRules
 from svcsim.errors import UsageError
 from svcsim.faults.owners import pods_of
 from svcsim.kube.api.service import Service
@@ -125,6 +125,8 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
 
 
 def _leg(host: Host, packet: Packet, uniform: float, now_ns: int) -> NodeLeg:
+    if isinstance(host.path, NoRules):
+        raise UsageError(f"{host.name} has no kube-proxy: no rules decide there")
     decision, steps = host.path.walk(packet, uniform, now_ns)
     costs, charges = step_costs(host.charges, decision, steps, packet.protocol)
     after = (host.address, packet.source_port) if decision.masquerade else None

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from svcsim.datapath.host import Host, Namespace
 from svcsim.datapath.network import Network
-from svcsim.engine.streams import splitmix64, stream_seed
+from svcsim.engine.streams import Stream, splitmix64, stream_seed
 from svcsim.errors import UsageError
+from svcsim.faults.owners import is_pod_of
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.dns.resolver import Resolver
@@ -24,7 +25,7 @@ from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.source import FOREVER_NS, Source
 from svcsim.workload.workload import Retries, Workload, WorkloadSettings
-from svcsim.faults.owners import is_pod_of
+from svcsim.world.naming import Naming
 
 ResolverOf = Callable[[Namespace], "Resolver | None"]
 
@@ -196,6 +197,27 @@ class Clients:
         static = self._static_target(group.model, source)
         if static:
             source.target, source.resolved_until_ns = static, FOREVER_NS
+
+    def settle(self, naming: Naming) -> None:
+        """The run starts among clients that have been at work for long: each knows what its resolver told it some time ago.
+
+        When it asks again is spread over the interval, so that clients don't ask all at once.
+        """
+        now = self._network.fabric.clock.now
+        for group in self._groups:
+            policy, interval_ns = group.model.resolve.policy, group.model.resolve.interval_ns
+            if policy not in ("interval", "once"):
+                continue
+            phases = Stream(self._seed, f"workload/{group.model.name}/resolved")
+            for source in group.workload.sources:
+                resolver = self._resolver_of(source.namespace)
+                if source.resolved_until_ns >= now or resolver is None:
+                    continue
+                addresses = naming.known(resolver, self._to(group.model).host)
+                if addresses:
+                    source.target = addresses[int(phases.uniform(source.index, 1) * len(addresses))]
+                    age_ns = int(phases.uniform(source.index) * interval_ns)
+                    source.resolved_until_ns = FOREVER_NS if policy == "once" else now + age_ns
 
     # ---- where to ----------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from svcsim.kubeproxy.change_tracker import Catalogue, Changes, ChangeTracker, S
 from svcsim.kubeproxy.conntrack_cleanup import stale_entries
 from svcsim.kubeproxy.endpoint_map import EndpointInfo
 from svcsim.kubeproxy.graceful_termination import CHECK_INTERVAL_NS
-from svcsim.kubeproxy.iptables_proxier import IptablesProxier
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
+from svcsim.kubeproxy.iptables_proxier import IptablesProxier
 from svcsim.kubeproxy.ipvs_node import IpvsNode
 from svcsim.kubeproxy.ipvs_proxier import IpvsLibrary, IpvsProxier
 from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary

@@ -11,13 +11,12 @@ from svcsim.calibration.profile import Profile
 from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
 from svcsim.engine.clock import Clock
-from svcsim.engine.journal import Journal
+from svcsim.engine.journal import Happening, Journal
 from svcsim.faults.acts import Acts
 from svcsim.kube.api.endpoints import EndpointSlice
-from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
-from svcsim.kube.cluster import ControlPlane, make_node
+from svcsim.kube.cluster import ControlPlane, NodeSpec
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Change, Event, Store
 from svcsim.kube.timings import Timings
@@ -80,7 +79,10 @@ class World:
         fabric = fabric_of(scenario, self.machines, self.costs, self.clock, self.journal, seed)
         self.network = Network(fabric)
         self.records = RecordWriter()
-        self.control = ControlPlane(self.clock, self.journal, self.timings, seed, (kubernetes.service_cidr,))
+        self.control = ControlPlane(
+            self.clock, self.journal, self.timings, seed, nodes=[_registered(machine) for machine in self.machines],
+            service_cidr=kubernetes.service_cidr,
+        )
         self.naming = Naming(scenario)
         self.clients = Clients(
             scenario, self.network, self.control.store, self.records, Resolvers(self.network, seed), self.naming.resolver_of, seed
@@ -101,12 +103,8 @@ class World:
         """Bring the cluster to where a run starts: everything placed, running, ready, known and programmed."""
         control = self.control
         generated = (obj for generator in self.scenario.services for obj in generator.objects())
-        nodes = [obj for obj in objects if isinstance(obj, Node)] if not self.scenario.nodes else []
-        control.populate(
-            nodes or [_registered(machine) for machine in self.machines],
-            [*(obj for obj in objects if not isinstance(obj, Node)), *generated],
-        )
         control.store.listen(EndpointSlice.__name__, self._slice_changed)
+        control.settle([*objects, *generated], self.containers, self.probes)
         for piece in control.store.each(EndpointSlice):
             self._note_endpoints(piece)
         self.naming.follow(control.client("coredns"))
@@ -118,7 +116,7 @@ class World:
             self._nodes[machine.name] = self._proxied(machine, hosts[machine.name])
         for host in self.network.fabric.hosts:
             self.clients.add_host(host, "node" if host.is_node else "outside")
-        control.start(self.containers, self.probes)
+        self.clients.settle(self.naming)
         for name in control.down_at_start:
             self._lose_power(self._nodes[name])
 
@@ -127,7 +125,7 @@ class World:
         made = proxies.make(machine, host)
         host.path = made.path
         kube_proxy = KubeProxy(
-            machine.name, made.proxier, self.control.client(f"kube-proxy/{machine.name}", machine.name), self.clock, self.journal,
+            machine.name, made.proxier, self.control.node_client(machine.name, "kube-proxy"), self.clock, self.journal,
             proxies.pace(mode),
             SyncSettings(proxies.period_ns(mode), self.timings.proxy_full_sync_period_ns, self.timings.proxy_start_ns),
             proxies.cost_ns, lambda changes: proxies.clean_conntrack(host, made.proxier, changes),
@@ -229,18 +227,19 @@ class World:
 
     def kill_container(self, pod: Pod) -> None:
         """The pod's container exits; its kubelet will find out."""
-        self.control.kill_container(pod)
+        self.control.kubelet(pod.spec.node_name).kill(pod.metadata.key)
 
     def fail_readiness(self, pod: Pod, failing: bool) -> None:
         """Let the pod's readiness probes fail, or judge by their answers again."""
-        self.control.fail_readiness(pod, failing)
+        self.control.kubelet(pod.spec.node_name).fail_readiness(pod.metadata.key, failing=failing)
 
     def node_down(self, name: str) -> None:
         """Power off: whatever the node held in memory is gone, and nobody is told."""
         node = self._nodes[name]
         if node.host.up:
+            self.journal.add(self.clock.now, Happening.NODE_DOWN, name)
             self._lose_power(node)
-            self.control.node_down(name)
+            self.control.kubelet(name).power_off()
 
     def _lose_power(self, node: _Node) -> None:
         host = node.host
@@ -263,7 +262,8 @@ class World:
         host.up = True
         host.queues[:] = [self.clock.now] * len(host.queues)
         self.network.fabric.changed()
-        self.control.node_up(name)
+        self.journal.add(self.clock.now, Happening.NODE_UP, name)
+        self.control.kubelet(name).power_on()
         node.proxy.started()
         node.kube_proxy.start(forgotten=True)
         self.clients.host_power(host, up=True)
@@ -272,13 +272,15 @@ class World:
         """Separate nodes from all others and from the API server."""
         self.network.fabric.topology.cut_off(names)
         self.network.fabric.changed()
-        self.control.cut_off(names)
+        for name in names:
+            self.control.disconnect(name)
 
     def reconnect(self, names: list[str]) -> None:
         """Undo `cut_off`."""
         self.network.fabric.topology.reconnect(names)
         self.network.fabric.changed()
-        self.control.reconnect(names)
+        for name in names:
+            self.control.connect(name)
 
     def stop_proxy(self, name: str) -> None:
         """End a node's kube-proxy: rules stay, connections through a userspace proxy end."""
@@ -295,7 +297,7 @@ class World:
 
     def api_server(self, *, available: bool) -> None:
         """Take the API server away, or bring it back."""
-        self.control.api_server(available=available)
+        self.control.store.set_available(available)
 
     def lose_ipvs_modules(self, name: str) -> None:
         """A node's kernel has no IPVS from now on; a kube-proxy that starts finds out."""
@@ -307,8 +309,8 @@ def build(scenario: Scenario, seed: int | None = None, *, label: str = "", repli
     return World(scenario, scenario.run.seed if seed is None else seed, label, replication)
 
 
-def _registered(machine: Machine) -> Node:
-    return make_node(
+def _registered(machine: Machine) -> NodeSpec:
+    return NodeSpec(
         machine.name, format_address(machine.address), str(machine.pod_cidr), cores=machine.cores, zone=machine.zone,
         max_pods=machine.max_pods, labels=machine.labels,
     )
