@@ -22,6 +22,9 @@ from svcsim.workload.name_server import NameService
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.clients import Clients
 
+OnExit = Callable[[str, str, int], None]
+"""(node, pod as `namespace/name`, exit code): a process has ended by itself."""
+
 DNS_LABEL = ("k8s-app", "kube-dns")
 
 
@@ -40,7 +43,7 @@ class Containers:
 
     def __init__(
         self, scenario: Scenario, network: Network, store: Store, clients: Clients, names: NameService,
-        dns_profile: ServerProfile,
+        dns_profile: ServerProfile, on_exit: OnExit,
     ) -> None:
         self._scenario = scenario
         self._network = network
@@ -48,6 +51,7 @@ class Containers:
         self._clients = clients
         self._names = names
         self._dns_profile = dns_profile
+        self._on_exit = on_exit
         self._hosts = {host.name: host for host in network.fabric.hosts}
         self._profiles: dict[int, ServerProfile] = {}
         self.running: dict[str, Running] = {}
@@ -81,9 +85,14 @@ class Containers:
         self._serve(running)
         self._clients.pod_started(pod, running.namespace)
 
-    def terminate(self, pod: Pod, exited: Callable[[], None]) -> None:
-        """SIGTERM: the process ends when it has done what it does then, and `exited` is called."""
-        running = self.running.get(pod.metadata.key)
+    def terminate(self, pod: Pod) -> None:
+        """SIGTERM: the process ends when it has done what it does then, and `on_exit` is told."""
+        key, node = pod.metadata.key, pod.spec.node_name
+
+        def exited() -> None:
+            self._on_exit(node, key, 0)
+
+        running = self.running.get(key)
         if running is not None:
             self._clients.pod_stopped(pod, leaves=True)
         server = None if running is None else running.server

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from svcsim.datapath.network import Network
 from svcsim.kube.api.pod import Pod, Probe
 from svcsim.kube.timings import Timings
-from svcsim.linux.address import parse_address
 from svcsim.units import S
 from svcsim.workload.prober import Prober
 from svcsim.world.containers import Containers
@@ -33,8 +32,10 @@ class Probes:
                 delay_ns, lambda: on_result(self._containers.exec_succeeds(pod), "command failed")
             )
             return
-        host = self._hosts[pod.spec.node_name]
-        address = host.address if pod.spec.host_network else parse_address(pod.status.pod_ip)
+        namespace = self._containers.namespace_of(pod)
+        if namespace is None:
+            self._network.fabric.later(0, lambda: on_result(False, "no sandbox"))
+            return
         self._prober.probe(
-            host, address, port, probe.timeout_seconds * S, on_result, http=probe.tcp_socket is None
+            self._hosts[pod.spec.node_name], namespace.address, port, probe.timeout_seconds * S, on_result, http=probe.tcp_socket is None
         )

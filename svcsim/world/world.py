@@ -89,8 +89,8 @@ class World:
         )
         dns_profile = ServerProfile(distributions.exponential(self.timings.dns_service_ns), workers=self.timings.dns_workers)
         self.containers = Containers(
-            scenario, self.network, self.control.store, self.clients, NameService(self.naming.server, self.timings.dns_upstream_ns),
-            dns_profile,
+            scenario, self.network, self.control.store, self.clients,
+            NameService(self.naming.server, self.timings.dns_upstream_ns), dns_profile, self._process_exited,
         )
         self.probes = Probes(self.network, self.containers, self.timings, seed)
         self._behind: dict[str, dict[int, None]] = {}
@@ -132,6 +132,9 @@ class World:
         )
         kube_proxy.settle()
         return _Node(machine, host, made, kube_proxy)
+
+    def _process_exited(self, node: str, key: str, code: int) -> None:
+        self.control.kubelet(node).exited(key, code)
 
     def _slice_changed(self, event: Event) -> None:
         if event.change is not Change.DELETED and isinstance(event.obj, EndpointSlice):
