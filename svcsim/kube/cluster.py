@@ -181,10 +181,12 @@ class ControlPlane:
         scheduler = Scheduler(self._scheduling, timings)
         for controller in workloads:
             controller.resync()
-        if not settled:  # else there is nothing to publish and nothing to place
-            for publisher in publishers:
-                publisher.resync()
-            scheduler.resync()
+        if settled:  # there is nothing to publish, and what could be placed has been
+            scheduler.wait_for_change()
+            return
+        for publisher in publishers:
+            publisher.resync()
+        scheduler.resync()
 
     def _start_kubelets(self, runtime: ContainerRuntime, prober: Prober) -> None:
         for node in self.store.each(Node):

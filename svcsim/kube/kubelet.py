@@ -55,7 +55,7 @@ class Kubelet:
     """One node's kubelet."""
 
     __slots__ = (
-        "_addresses", "_client", "_clock", "_contact", "_failing", "_frozen_ns", "_journal", "_node_ips", "_phases", "_pods",
+        "_addresses", "_client", "_clock", "_contact", "_frozen_ns", "_journal", "_node_ips", "_phases", "_pods",
         "_power", "_prober", "_resumed_ns", "_runtime", "_status_phase_ns", "_timings", "_watch", "node",
     )
 
@@ -84,7 +84,6 @@ class Kubelet:
         self._addresses = PodAddresses(pod_cidrs)
         self._node_ips = node.internal_ips
         self._pods: dict[str, PodRecord] = {}
-        self._failing: set[str] = set()
         self._phases = Stream(seed, f"kubelet/{self.node}/phases")
         self._status_phase_ns = self._phase(0, timings.node_status_update_ns)
         self._frozen_ns = last_tick_ns(clock.now, timings.lease_renew_ns, self._phase(1, timings.lease_renew_ns))
@@ -241,11 +240,12 @@ class Kubelet:
                 worker.start()
 
     def _forget(self, record: PodRecord) -> None:
-        """The pod's object is gone (deleted by force): so is the pod."""
-        record.retire()
+        """The pod's object is gone; so is the pod, if it was deleted by force."""
         del self._pods[record.pod.metadata.key]
-        self._runtime.remove(record.as_run())
-        self._release(record)
+        if record.phase is not Phase.GONE:
+            record.retire()
+            self._runtime.remove(record.as_run())
+            self._release(record)
 
     def _release(self, record: PodRecord) -> None:
         if not record.pod.spec.host_network:
@@ -336,14 +336,9 @@ class Kubelet:
 
     def fail_readiness(self, key: str, *, failing: bool) -> None:
         """Have all readiness probes of a pod fail from now on, or be themselves again."""
-        if failing:
-            self._failing.add(key)
-        else:
-            self._failing.discard(key)
-
-    def readiness_fails(self, key: str) -> bool:
-        """Whether the readiness probes of a pod have been made to fail."""
-        return key in self._failing
+        record = self._pods.get(key)
+        if record is not None:
+            record.unready = failing
 
     def _decided(self, record: PodRecord, index: int, kind: ProbeKind, reason: str, *, good: bool) -> None:
         if kind is ProbeKind.READINESS:

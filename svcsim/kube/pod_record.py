@@ -32,7 +32,7 @@ class PodRecord:
 
     __slots__ = (
         "addresses", "backoff", "code", "ending", "epoch", "finished_ns", "phase", "pod", "ready", "reporting", "restarts",
-        "started", "started_ns", "status", "workers", "written",
+        "started", "started_ns", "status", "unready", "workers", "written",
     )
 
     def __init__(self, pod: Pod, backoff: RestartBackoff) -> None:
@@ -53,6 +53,7 @@ class PodRecord:
         self.workers: list[ProbeWorker] = []
         self.ending = False
         self.reporting = False
+        self.unready = False
 
     def runs(self) -> bool:
         """Whether the containers run, as the kubelet has seen."""

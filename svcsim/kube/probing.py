@@ -32,6 +32,8 @@ class Probed(Protocol):
     pod: Pod
     epoch: int
     started_ns: int
+    unready: bool
+    """Whether readiness probes fail whatever the pod answers (a fault)."""
 
     def runs(self) -> bool:
         """Whether the containers run, as the kubelet has seen."""
@@ -122,6 +124,8 @@ class ProbeWorker:
         if self._stopped or epoch != self._record.epoch:
             return
         before = self._state.decided
+        if self.kind is ProbeKind.READINESS and self._record.unready:
+            success, reason = False, "made to fail"
         self._state = self._state.observe(self.probe, success)
         decided = self._state.decided
         if self.kind is not ProbeKind.READINESS and decided is False:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from svcsim.engine.clock import ProcessGenerator
 from svcsim.kube.api.node import Node
@@ -18,6 +19,7 @@ from svcsim.kube.controllers.node_health import (
     UNKNOWN_REASON,
     EvictionPace,
     Sign,
+    ZoneState,
     eviction_interval_ns,
     is_lost,
     observe,
@@ -40,7 +42,7 @@ NODE_NOT_READY_REASON = "NodeNotReady"
 class NodeLifecycleController:
     """Watches over the nodes."""
 
-    __slots__ = ("_evictions", "_informer", "_paces", "_renewed_ns", "_signs", "_timings")
+    __slots__ = ("_blind", "_everything_lost", "_evictions", "_informer", "_paces", "_renewed_ns", "_signs", "_timings")
 
     def __init__(self, informer: Informer, timings: Timings, renewed_ns: Callable[[str], int]) -> None:
         """`renewed_ns(node)` reads when the node's kubelet last renewed its lease."""
@@ -50,6 +52,8 @@ class NodeLifecycleController:
         self._signs: dict[str, Sign] = {}
         self._paces: dict[str, EvictionPace] = {}
         self._evictions: dict[str, int] = {}
+        self._blind = False
+        self._everything_lost = False
         informer.on(Node, self._node_changed)
         informer.on(Pod, self._pod_changed)
         informer.client.clock.process(self._monitor())
@@ -58,8 +62,14 @@ class NodeLifecycleController:
         clock = self._informer.client.clock
         while True:
             yield clock.sleep(self._timings.node_monitor_period_ns)
-            if self._informer.client.reachable:
-                self._look()
+            if not self._informer.client.reachable:
+                self._blind = True
+                continue
+            if self._blind:
+                # The controller manager has lost its leadership in the meantime; it begins afresh.
+                self._blind = False
+                self._signs.clear()
+            self._look()
 
     def _look(self) -> None:
         now = self._informer.client.clock.now
@@ -70,6 +80,12 @@ class NodeLifecycleController:
             except ApiError:
                 continue  # it has changed in the meantime: the next look will do
         states = zone_states(nodes, self._timings.unhealthy_zone_share)
+        everything_lost = bool(states) and all(state is ZoneState.FULL for state in states.values())
+        if everything_lost != self._everything_lost:
+            self._everything_lost = everything_lost
+            self._change_disruption(nodes, now)
+        if everything_lost:
+            return
         sizes = Counter(node.zone for node in nodes)
         for node in nodes:
             key = wanted_taint(node)
@@ -79,6 +95,15 @@ class NodeLifecycleController:
             taken = pace.take(eviction_interval_ns(node.zone, states, sizes, self._timings), now)
             if taken is not None and self._taint(node.metadata.name, key, "NoExecute"):
                 self._paces[node.zone] = taken
+
+    def _change_disruption(self, nodes: list[Node], now: int) -> None:
+        """With every node lost, the fault is rather here: no evictions. Once some are back, all nodes get their grace anew."""
+        for node in nodes:
+            name = node.metadata.name
+            if self._everything_lost:
+                self._taint(name, None, "NoExecute")
+            elif name in self._signs:
+                self._signs[name] = replace(self._signs[name], seen_ns=now)
 
     def _look_at(self, node: Node, now: int) -> None:
         name = node.metadata.name

@@ -38,6 +38,12 @@ class Scheduler:
             if not pod.spec.node_name:
                 self._add(pod.metadata.key)
 
+    def wait_for_change(self) -> None:
+        """Take pods without a node for known not to fit anywhere, until something changes."""
+        for pod in self._informer.each(Pod):
+            if not pod.spec.node_name:
+                self._waiting[pod.metadata.key] = None
+
     def _pod_changed(self, event: Event) -> None:
         pod = event.obj
         assert isinstance(pod, Pod)
