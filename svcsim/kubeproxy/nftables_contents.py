@@ -135,7 +135,7 @@ class ContentsPool:
 
     def take(self) -> Contents:
         """Empty contents, for a node that starts."""
-        return self._hold(self._known(0, 0) or self._register(Contents()))
+        return self.hold(self._known(0, 0) or self._register(Contents()))
 
     def step(self, contents: Contents, changes: Programmes) -> Contents:
         """The contents that a node has after a sync; it gives up those before."""
@@ -148,12 +148,12 @@ class ContentsPool:
             return contents
         if known is not None:
             self.release(contents)
-            return self._hold(known)
+            return self.hold(known)
         if contents.holders > 1:
             self.release(contents)
             contents = contents.copy()
             self.copies += 1
-            self._hold(contents)
+            self.hold(contents)
         else:
             self._by_signature.pop((contents.signature, len(contents.programmes)), None)
         contents.apply(changes)
@@ -170,7 +170,8 @@ class ContentsPool:
         self._by_signature[contents.signature, len(contents.programmes)] = contents
         return contents
 
-    def _hold(self, contents: Contents) -> Contents:
+    def hold(self, contents: Contents) -> Contents:
+        """A node, or a record, takes these contents."""
         contents.holders += 1
         return contents
 

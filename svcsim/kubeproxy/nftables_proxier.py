@@ -9,26 +9,22 @@ Source: pkg/proxy/nftables/proxier.go, `syncProxyRules` (kubernetes 1.33 and 1.3
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from svcsim.kubeproxy.change_tracker import Changes, ChangeTracker
-from svcsim.kubeproxy.endpoint_map import EndpointInfo
 from svcsim.kubeproxy.nftables_base import base_table, nodeport_ips
-from svcsim.kubeproxy.nftables_contents import Contents, ContentsPool, Programmes, changed_elements
-from svcsim.kubeproxy.nftables_programme import Flavour, Programme, build
+from svcsim.kubeproxy.nftables_contents import Contents, Programmes, changed_elements
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary, Start
+from svcsim.kubeproxy.nftables_programme import Flavour, Programme
 from svcsim.kubeproxy.nftables_table import NftablesTable
-from svcsim.kubeproxy.service_ports import ServicePortInfo, ServicePortName
+from svcsim.kubeproxy.service_ports import ServicePortName
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.kubeproxy.sync_loop import Prepared
-from svcsim.kubeproxy.topology import categorize, depends_on_node
 from svcsim.linux.address import Address
 
 STALE_CHAIN_NS = 1_000_000_000
 """How long a chain that is no longer used stays, empty (`oneSecondAgo` in syncProxyRules)."""
-
-_REVISIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,61 +53,6 @@ class Written:
         return written + self.sets_deleted + self.elements_deleted + self.chains_emptied
 
 
-@dataclass(slots=True)
-class _Revision:
-    """Programmes that were built from one reading of a port and its endpoints, by flavour and place."""
-
-    port: ServicePortInfo
-    endpoints: tuple[EndpointInfo, ...]
-    built: dict[tuple[object, ...], Programme] = field(default_factory=dict)
-
-
-class ProgrammeLibrary:
-    """Builds each programme once for all nodes of one family; `built` counts."""
-
-    def __init__(self) -> None:
-        self.pool = ContentsPool()
-        self.built = 0
-        self._revisions: dict[ServicePortName, list[_Revision]] = {}
-        self._by_value: weakref.WeakValueDictionary[tuple[object, ...], Programme] = weakref.WeakValueDictionary()
-
-    def programme(
-        self, port: ServicePortInfo, endpoints: tuple[EndpointInfo, ...], settings: ProxySettings, flavour: Flavour
-    ) -> Programme:
-        """The programme of a port on a node."""
-        known = self._revisions.setdefault(port.name, [])
-        revision = next((each for each in known if each.port is port and each.endpoints is endpoints), None)
-        if revision is None:
-            revision = _Revision(port, endpoints)
-            known.insert(0, revision)
-            del known[_REVISIONS:]
-        allow_from_node = bool(port.source_ranges) and any(settings.node_ip in block for block in port.source_ranges)
-        place = (settings.node_name, settings.zone) if depends_on_node(endpoints, port) else ()
-        key = (flavour, allow_from_node, settings.prefer_same_node, *place)
-        programme = revision.built.get(key)
-        if programme is None:
-            programme = self._build(port, endpoints, settings, flavour, allow_from_node)
-            revision.built[key] = programme
-        return programme
-
-    def _build(
-        self,
-        port: ServicePortInfo,
-        endpoints: tuple[EndpointInfo, ...],
-        settings: ProxySettings,
-        flavour: Flavour,
-        allow_from_node: bool,
-    ) -> Programme:
-        used = categorize(endpoints, port, settings.node_name, settings.zone, same_node=settings.prefer_same_node)
-        value = (port, used, flavour, allow_from_node)
-        programme = self._by_value.get(value)
-        if programme is None:
-            programme = build(port, used, flavour, self.built, allow_from_node=allow_from_node)
-            self.built += 1
-            self._by_value[value] = programme
-        return programme
-
-
 def local_addresses(settings: ProxySettings) -> tuple[Address, ...]:
     """The addresses that the node's kernel delivers itself, in the proxier's family."""
     loopback = Address((1 << 128) | 1) if settings.is_ipv6 else Address(0x7F000001)
@@ -120,14 +61,18 @@ def local_addresses(settings: ProxySettings) -> tuple[Address, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Programmes to put in place, the chains that go out of use thereby and the affinity sets that are deleted."""
+    """Programmes to put in place, the chains that go out of use thereby and the affinity sets that are deleted.
+
+    With `start`, an empty table takes over what nodes of its flavour have in common, and `wanted` is what differs by node.
+    """
 
     wanted: Programmes
     chains_emptied: tuple[str, ...]
     sets_deleted: tuple[str, ...]
+    start: Start | None = None
 
     @classmethod
-    def of(cls, contents: Contents, wanted: Programmes) -> _Plan:
+    def of(cls, contents: Contents, wanted: Programmes, start: Start | None) -> _Plan:
         emptied: list[str] = []
         deleted: list[str] = []
         for name, programme in wanted.items():
@@ -135,22 +80,30 @@ class _Plan:
             if before is not None and before is not programme:
                 emptied += [chain for chain in before.chains if programme is None or chain not in programme.chains]
                 deleted += [each for each in before.sets if programme is None or each not in programme.sets]
-        return cls(wanted, tuple(emptied), tuple(deleted))
+        return cls(wanted, tuple(emptied), tuple(deleted), start)
 
     def written(self, table: NftablesTable, contents: Contents, chains_deleted: int, *, full: bool) -> Written:
         programmes = [programme for programme in self.wanted.values() if programme is not None]
         chains = sum(len(programme.chains) for programme in programmes)
         rules = sum(programme.rules for programme in programmes)
         sets = sum(len(programme.sets) for programme in programmes)
-        added, removed = changed_elements(contents, self.wanted)
+        services = len(dict.fromkeys(name.service_key for name in self.wanted))
         if full:
             chains += len(table.base.chains)
             rules += sum(len(chain.rules) for chain in table.base.chains.values())
             sets += len(table.base.sets)
             added, removed = sum(len(programme.entries) for programme in programmes) + len(table.nodeport_ips), 0
+            if self.start is not None:
+                chains += self.start.chains
+                rules += self.start.contents.rules
+                sets += self.start.sets
+                added += self.start.elements
+                services += len(self.start.contents.ports)
+        else:
+            added, removed = changed_elements(contents, self.wanted)
         return Written(
             full=full,
-            services=len(dict.fromkeys(name.service_key for name in self.wanted)),
+            services=services,
             chains=chains,
             rules=rules,
             sets=sets,
@@ -189,8 +142,12 @@ class NftablesProxier:
         changes = self.tracker.checkout()
         full = full or self.needs_full_sync
         self.needs_full_sync = False
-        keys: Iterable[str] = self.tracker.services if full else changes.keys
         contents = self.table.contents
+        start = None
+        keys: Iterable[str] = changes.keys
+        if full:
+            start = None if contents.programmes else self.library.start(self.tracker, self.settings, self.flavour)
+            keys = start.dependent if start is not None else self.tracker.services
         wanted: dict[ServicePortName, Programme | None] = {}
         for key in keys:
             ports = self.tracker.services.get(key) or {}
@@ -201,14 +158,15 @@ class NftablesProxier:
         for name in gone:
             if name not in wanted:
                 wanted[name] = None
-        plan = _Plan.of(contents, wanted)
+        plan = _Plan.of(contents, wanted, start)
         due = [chain for chain, since in self.table.stale_chains.items() if since < now_ns - STALE_CHAIN_NS]
         self.written = plan.written(self.table, contents, len(due), full=full)
 
         def commit() -> None:
             self._commit(plan, due, now_ns)
 
-        rules = self.table.contents.rules_after(wanted) + sum(len(chain.rules) for chain in self.table.base.chains.values())
+        base_rules = sum(len(chain.rules) for chain in self.table.base.chains.values())
+        rules = (contents if start is None else start.contents).rules_after(wanted) + base_rules
         return Prepared(changes, full, self.written.services, rules, commit)
 
     def sync(self, now_ns: int) -> tuple[Changes, Written]:
@@ -232,7 +190,11 @@ class NftablesProxier:
         for programme in plan.wanted.values():
             self.table.keep_sets((), programme.sets if programme else {})
         self.table.keep_sets(plan.sets_deleted, {})
-        self.table.use(self.library.pool.step(self.table.contents, plan.wanted))
+        contents, pool = self.table.contents, self.library.pool
+        if plan.start is not None:
+            pool.release(contents)
+            contents = pool.hold(plan.start.contents)
+        self.table.use(pool.step(contents, plan.wanted))
 
     def forget(self) -> None:
         """The node lost power: its table is gone, and the next sync is a full one."""

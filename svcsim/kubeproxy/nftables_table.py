@@ -139,7 +139,8 @@ class NftablesTable:
                 rules += residue.tail
                 residue = None
 
-        if destination in self.local_addresses and hook is not _OUTPUT:
+        local = destination in self.local_addresses
+        if local and hook is not _OUTPUT:
             return self._delivered(packet, destination, port, translated, False, service_rules, rules)
         if self._no_endpoint_services:
             refusing = self._no_endpoint_services.get((destination, protocol, port))
@@ -155,7 +156,7 @@ class NftablesTable:
         rules += 3 if self._cidrs else 2
         if masquerade:
             rules += self._masquerading - 1
-        if destination in self.local_addresses:
+        if local:
             rules += _FILTER_RULES
             if self._firewall_ips and (guard := self._firewall_ips.get((destination, protocol, port))) is not None:
                 rules += 1

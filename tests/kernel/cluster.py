@@ -8,7 +8,8 @@ from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
 from svcsim.kubeproxy.iptables_proxier import IptablesProxier
 from svcsim.kubeproxy.iptables_table import IptablesTable
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.kubeproxy.nftables_table import NftablesTable
 from svcsim.kubeproxy.settings import Mode, ProxySettings
 from svcsim.linux.address import Prefix, parse_address

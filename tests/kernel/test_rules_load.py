@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.linux.netfilter import text as iptables_text
 from svcsim.linux.nftables import listing
 from svcsim.linux.nftables.ruleset import AddressMatch, Expression, Rule, Ruleset

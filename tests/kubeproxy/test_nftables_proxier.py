@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from svcsim.kube.api.service import ClientIPConfig, ServicePort, SessionAffinityConfig
 from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
 from svcsim.kubeproxy.nftables_names import SERVICE_IPS, endpoint_base, hash_and_truncate, service_base
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.kubeproxy.service_ports import ServicePortName
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.linux.address import Prefix, format_address, format_endpoint, parse_address
@@ -130,6 +131,42 @@ def test_a_change_is_built_once_and_its_contents_are_shared_by_all_nodes() -> No
     assert cluster.library.pool.copies == copies + 1
     assert len({id(node.table.contents) for node in cluster.nodes}) == 1
     assert all(cluster.nodes[0].table.contents.programmes[name] is programme for name, programme in kept.items())
+
+
+def test_nodes_that_start_from_one_snapshot_share_what_does_not_differ_by_node() -> None:
+    cluster = Cluster(nodes=3)
+    made = [service(f"s{number}", f"10.96.1.{number}", 80, **sticky(9)) for number in range(10)]
+    made.append(service("own", "10.96.2.1", 80, internal_traffic_policy="Local"))
+    pieces = [piece(f"s{number}", f"10.200.{number}.1") for number in range(10)]
+    pieces.append(piece("own", endpoint("10.200.0.1", "n0"), endpoint("10.200.1.1", "n1")))
+    pieces += [piece("s3", endpoint("10.200.3.1", "n2"), number=2)]  # told twice: on n2 by the second slice
+    snapshot = cluster.catalogue.snapshot(made, pieces)
+    started = [
+        NftablesProxier(node.settings, ChangeTracker(cluster.catalogue, node.settings.node_name, snapshot), cluster.library)
+        for node in cluster.nodes
+    ]
+    cluster.apply(*made, *pieces)
+    for number, (node, gradual) in enumerate(zip(started, cluster.nodes, strict=True)):
+        prepared = node.prepare(0)
+        prepared.commit()
+        by_events = gradual.prepare(0)
+        by_events.commit()
+        assert node.table.ruleset() == gradual.table.ruleset()
+        assert node.table.contents is gradual.table.contents
+        assert node.written == gradual.written
+        assert (prepared.rules, prepared.services) == (by_events.rules, by_events.services)
+        if number == 0:
+            start = cluster.library.start(node.tracker, node.settings, node.flavour)
+            assert start is not None
+            assert start.dependent == ("ns/s3", "ns/own")
+    first, second, _ = (node.table.contents.programmes for node in started)
+    assert [name.name for name in first if first[name] is not second[name]] == ["own"]
+    cluster.apply(piece("s1", "10.200.99.1"))
+    started[0].tracker.on_slice(piece("s1", "10.200.99.1"))
+    started[0].sync(SECOND)
+    asking = syn("10.200.9.9", parse_address("10.96.1.1"))
+    chosen = [format_address(node.table.decide(asking, 0.0, 0).destination) for node in started]
+    assert chosen == ["10.200.99.1", "10.200.1.1", "10.200.1.1"]
 
 
 def test_a_lone_node_changes_its_contents_in_place() -> None:

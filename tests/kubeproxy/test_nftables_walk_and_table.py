@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
 from svcsim.kubeproxy.nftables_names import SERVICES
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary, local_addresses
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier, local_addresses
 from svcsim.linux.nftables import listing, text
 from svcsim.linux.nftables.walk import RulesetView, walk
 from svcsim.linux.packet import Verdict

@@ -2,8 +2,8 @@
 
 Hooks run in the order of the kernel: prerouting, then (by routing) input or forward, then postrouting; or output, postrouting for
 a packet of the node itself, and prerouting and input once more if it is addressed to the node. Within a hook base chains run by
-priority. Verdicts (nft(8)): `drop` and `reject` end everything; `goto` does not come back; `return` and a chain's end go on in the
-chain that jumped; the end of a base chain accepts. A translation ends its nat base chain (kernel
+priority. Verdicts (nft(8)): `drop` and `reject` end everything; `goto` does not come back; `return` and a chain's end go on in
+the chain that jumped; the end of a base chain accepts. A translation ends its nat base chain (kernel
 net/netfilter/nf_tables_core.c `nft_do_chain`, nf_nat_core.c `nf_nat_inet_fn`).
 """
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from svcsim.kubeproxy.change_tracker import ChangeTracker
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
 from svcsim.kubeproxy.iptables_proxier import IptablesProxier
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.linux.packet import FirstPacketPath
 

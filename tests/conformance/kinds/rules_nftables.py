@@ -10,7 +10,8 @@ from collections import defaultdict
 from typing import Any
 
 from svcsim.kubeproxy.nftables_base import service_cidrs
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.linux.address import Prefix
 from svcsim.linux.nftables import text

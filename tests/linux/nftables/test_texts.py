@@ -8,7 +8,8 @@ import pytest
 
 from svcsim.kube.api.service import ServicePort
 from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.linux.address import Prefix, parse_address
 from svcsim.linux.nftables import listing, text
