@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from svcsim.version import __version__
+
 if TYPE_CHECKING:
     from svcsim.results.comparison import Comparison
     from svcsim.results.result import Result
     from svcsim.scenario.model import Scenario
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load", "loads", "run", "run_one"]
 
 

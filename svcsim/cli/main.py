@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from svcsim import __version__
+from svcsim.version import __version__
 
 COMMANDS = {
     "run": "Simulate a scenario: tables, figures, a folder of results.",

@@ -13,8 +13,8 @@ def overrides_of(
 ) -> dict[str, Any]:
     """Paths and values for `svcsim.scenario.loader.load`; UsageError for a setting without `=`.
 
-    A value is read as YAML, so `--set cluster.nodes.count=5` is a number and `--set compare={}` an empty mapping. One mode takes the
-    place of `kubernetes.proxy` and of a comparison over it; several become the comparison.
+    A value is read as YAML, so `--set cluster.nodes.count=5` is a number and `--set compare={}` an empty mapping. Modes become
+    the comparison, in place of the scenario's own.
 
     >>> overrides_of(["run.duration=60s"], seed=7)
     {'run.duration': '60s', 'run.seed': 7}

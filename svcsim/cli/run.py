@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 @click.argument("scenario", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change a value of the scenario; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of all randomness; instead of run.seed.")
-@click.option("--mode", "modes", multiple=True, help="Run only this proxy mode of a comparison, or compare these; may be repeated.")
+@click.option("--mode", "modes", multiple=True, help="Run this proxy mode, or compare these; may be repeated.")
 @click.option("--replications", type=click.IntRange(1, 1000), help="Runs with different seeds; instead of run.replications.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes at a time; default: one a CPU.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results; default: runs/SCENARIO-N.")
 @click.option("--no-out", is_flag=True, help="Leave no folder.")
 @click.option("--figures/--no-figures", default=True, help="Draw figures into the folder (the default).")
 @click.option("--records", type=click.Choice(["npz", "parquet"]), default="npz", help="How request records are written.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Write the summary as JSON; - is stdout.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Summary as JSON; - is stdout.")
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
 def run(
     scenario: Path, settings: tuple[str, ...], seed: int | None, modes: tuple[str, ...], replications: int | None,
@@ -50,6 +50,7 @@ def _simulate(
     json_path: Path | None, quiet: bool,
 ) -> None:
     from svcsim.report.progress import Progress
+    from svcsim.report.scene import scene_of
     from svcsim.report.terminal import footer, header, ink_for, printable, report
     from svcsim.results.expectations import evaluate
     from svcsim.results.folder import write
@@ -57,7 +58,6 @@ def _simulate(
     from svcsim.results.whole import check_free
     from svcsim.scenario.resolved import resolved_yaml
     from svcsim.sweep.runs import jobs_of, run_all
-    from svcsim.report.scene import scene_of
 
     tables = sys.stderr if json_path is not None and str(json_path) == "-" else sys.stdout
 

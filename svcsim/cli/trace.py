@@ -13,7 +13,7 @@ import click
 @click.option("--to", "destination", required=True, help="Where to: SERVICE[.NAMESPACE]:PORT or ADDRESS:PORT.")
 @click.option("--udp", is_flag=True, help="A datagram instead of a SYN.")
 @click.option("--at", default="0s", help="When, as in 30s: faults before then have happened.", show_default=True)
-@click.option("--choice", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="The random number that chooses the endpoint.")
+@click.option("--choice", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="The random number that chooses.")
 @click.option("--mode", "modes", multiple=True, help="Only these modes; may be repeated.")
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change a value of the scenario; may be repeated.")
 @click.option("--all-rules", is_flag=True, help="Print every rule, also long runs that do not match.")
@@ -38,11 +38,11 @@ def trace(
     from svcsim.linux.packet import TCP, UDP
     from svcsim.report.packet_way import as_json, render
     from svcsim.report.terminal import ink_for, printable
+    from svcsim.report.tracing import trace as trace_packet
     from svcsim.scenario.loader import load
     from svcsim.sweep.runs import jobs_of
     from svcsim.units import duration_ns
     from svcsim.world import build
-    from svcsim.report.tracing import trace as trace_packet
 
     try:
         at_ns = duration_ns(at)

@@ -85,7 +85,9 @@ class Act:
 class Acts:
     """All faults of a run."""
 
-    def __init__(self, faults: Iterable[models.Fault], machinery: Machinery, network: Network, clock: Clock, journal: Journal) -> None:
+    def __init__(
+        self, faults: Iterable[models.Fault], machinery: Machinery, network: Network, clock: Clock, journal: Journal
+    ) -> None:
         self._acts = [Act(i, fault) for i, fault in enumerate(faults)]
         self._machinery = machinery
         self._network = network
@@ -317,7 +319,8 @@ class Acts:
         return [], self._nodes(fault.on), self._disturb(act, disturbance)
 
     def _delay(self, act: Act, fault: models.Delay) -> tuple[list[Pod], list[str], Undo | None]:
-        disturbance = Disturbance(self._ends(fault.on), self._ends(fault.to or ()), delay_ns=fault.delay_ns, jitter_ns=fault.jitter_ns)
+        on, to = self._ends(fault.on), self._ends(fault.to or ())
+        disturbance = Disturbance(on, to, delay_ns=fault.delay_ns, jitter_ns=fault.jitter_ns)
         return [], self._nodes(fault.on), self._disturb(act, disturbance)
 
     def _stop_proxy(self, act: Act, fault: models.StopProxy) -> tuple[list[Pod], list[str], Undo | None]:
@@ -373,7 +376,8 @@ def _applied(old: Any, new: Any) -> Any:
     metadata = old.metadata.model_copy(
         update={"labels": dict(new.metadata.labels), "annotations": {**old.metadata.annotations, **new.metadata.annotations}}
     )
-    fields = {name: getattr(new, name) for name in new.model_fields_set if name not in ("metadata", "status", "kind", "api_version")}
+    kept = ("metadata", "status", "kind", "api_version")
+    fields = {name: getattr(new, name) for name in new.model_fields_set if name not in kept}
     if "spec" in fields:
         given = {name: getattr(new.spec, name) for name in new.spec.model_fields_set}
         fields["spec"] = old.spec.model_copy(update=given)

@@ -34,7 +34,7 @@ from svcsim.linux.netfilter.rules import (
     Table,
 )
 from svcsim.linux.netfilter.walk import KernelState, walk
-from svcsim.linux.packet import Decision, Hook, Packet, Step, Verdict
+from svcsim.linux.packet import Decision, Packet, Step, Verdict
 
 FIRST_PROXY_PORT = 35000
 """Where the ports of the proxy begin here; the real one takes random ones."""

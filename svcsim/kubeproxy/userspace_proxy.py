@@ -53,7 +53,9 @@ class DialTimeouts:
 class ProxyProcess:
     """kube-proxy in userspace mode on one node: one CPU for all of its connections."""
 
-    __slots__ = ("_pools", "_timers", "charges", "cpu_ns", "dialed", "free_ns", "host", "network", "running", "sequence", "timeouts")
+    __slots__ = (
+        "_pools", "_timers", "charges", "cpu_ns", "dialed", "free_ns", "host", "network", "running", "sequence", "timeouts",
+    )
 
     def __init__(self, host: Host, network: Network, charges: ProxyCharges, timeouts: DialTimeouts) -> None:
         self.host = host

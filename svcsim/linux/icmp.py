@@ -1,7 +1,8 @@
 """The limit on ICMP errors: a token bucket for each destination (Linux net/ipv4/icmp.c, icmp_ratelimit, inet_peer_xrlim_allow).
 
 REJECT and route errors share it: six at once to one peer, then one a second. What gets no answer waits for its own
-retransmission. The kernel counts in jiffies, 4 ms at HZ=250: an error to a SYN that is sent again after exactly a second is allowed.
+retransmission. The kernel counts in jiffies, 4 ms at HZ=250: an error to a SYN that is sent again after exactly a second is
+allowed.
 """
 
 from __future__ import annotations

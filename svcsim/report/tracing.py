@@ -20,7 +20,10 @@ from svcsim.scenario.target import parse_target
 from svcsim.spelling import nearest
 from svcsim.world.world import World
 
-SERVICE_LISTS = {("nat", "KUBE-SERVICES"), ("nat", "KUBE-NODEPORTS"), ("nat", "KUBE-PORTALS-CONTAINER"), ("nat", "KUBE-PORTALS-HOST")}
+SERVICE_LISTS = {
+    ("nat", "KUBE-SERVICES"), ("nat", "KUBE-NODEPORTS"), ("nat", "KUBE-PORTALS-CONTAINER"), ("nat", "KUBE-PORTALS-HOST"),
+    ("nat", "KUBE-NODEPORT-CONTAINER"), ("nat", "KUBE-NODEPORT-HOST"),
+}
 
 
 def source_of(world: World, text: str) -> Namespace:
@@ -73,7 +76,9 @@ def destination_of(world: World, text: str, protocol: str) -> tuple[int, int, st
     raise UsageError(f"--to: Service {namespace}/{name} has no port {port_text}/{protocol} (it has {offered})")
 
 
-def step_costs(charges: Charges, decision: Decision, steps: list[Step], protocol: int) -> tuple[tuple[float, ...], tuple[Charge, ...]]:
+def step_costs(
+    charges: Charges, decision: Decision, steps: list[Step], protocol: int, conntrack_ns: int
+) -> tuple[tuple[float, ...], tuple[Charge, ...]]:
     """What each step costs, and what belongs to none; together they are the cost of the first packet on the node."""
     rule_ns = charges.service_rule_tcp_ns if protocol == TCP else charges.service_rule_udp_ns
     costs: list[float] = []
@@ -87,10 +92,12 @@ def step_costs(charges: Charges, decision: Decision, steps: list[Step], protocol
             costs.append(charges.statistic_rule_ns)
         else:
             costs.append(0.0)
-    rest = charges.first_packet_ns(decision, protocol) - charges.forward_ns - sum(costs)
-    return tuple(costs), (
-        Charge("forwarding", charges.forward_ns), Charge("new flow: conntrack entry, NAT and the proxy's base chains", rest)
-    )
+    rest = charges.first_packet_ns(decision, protocol) - charges.forward_ns - conntrack_ns - sum(costs)
+    base = [i for i, cost in enumerate(costs) if cost == 0.0]
+    for i in base:
+        # The measured premium of the base chains and of translation is one number: shared evenly by the rules that it is for.
+        costs[i] = rest / len(base)
+    return tuple(costs), (Charge("forwarding", charges.forward_ns), Charge("new conntrack entry", conntrack_ns))
 
 
 def trace(world: World, source: str, destination: str, *, protocol: int = TCP, uniform: float = 0.0) -> PacketWay:
@@ -105,7 +112,8 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
     if host is None:
         raise UsageError(f"--to: nothing outside the cluster knows a way to {format_address(address)}; use a node's address")
     packet = Packet(protocol, namespace.address, FIRST_PORT, address, port, hook)
-    legs = [_leg(host, packet, uniform, now)]
+    conntrack_ns = round(world.profile.entry("path.conntrack_new").base_value)
+    legs = [_leg(host, packet, uniform, now, conntrack_ns)]
     decision = legs[0].decision
     back: list[list[Charge]] = []
     if decision.verdict in (Verdict.NO_MATCH, Verdict.DNAT):
@@ -115,7 +123,7 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
             rewritten = Packet(
                 protocol, source_address, source_port, decision.destination, decision.destination_port, Hook.PREROUTING
             )
-            legs.append(_leg(target, rewritten, uniform, now))
+            legs.append(_leg(target, rewritten, uniform, now, conntrack_ns))
             back.append([Charge("conntrack, forwarding", target.charges.plain_packet_ns)])
         cost = host.charges.nat_packet_ns if decision.verdict is Verdict.DNAT else host.charges.plain_packet_ns
         back.append([Charge("conntrack, translation back, forwarding", cost)])
@@ -124,10 +132,10 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
     return PacketWay(title, tuple(legs), returns)
 
 
-def _leg(host: Host, packet: Packet, uniform: float, now_ns: int) -> NodeLeg:
+def _leg(host: Host, packet: Packet, uniform: float, now_ns: int, conntrack_ns: int) -> NodeLeg:
     if isinstance(host.path, NoRules):
         raise UsageError(f"{host.name} has no kube-proxy: no rules decide there")
     decision, steps = host.path.walk(packet, uniform, now_ns)
-    costs, charges = step_costs(host.charges, decision, steps, packet.protocol)
+    costs, charges = step_costs(host.charges, decision, steps, packet.protocol, conntrack_ns)
     after = (host.address, packet.source_port) if decision.masquerade else None
     return NodeLeg(host.name, packet, decision, tuple(steps), costs, charges, after)

@@ -180,8 +180,10 @@ def _metrics() -> Iterator[Metric]:
         words = f"mean of the latency's part: {PART_WORDS[column]}"
         yield metric(f"part.{name}", duration, words, _part(column))
     yield Metric("balance", ratio, "answers of the busiest endpoint over the mean of all", False, _balance)
-    yield of_run("proxy_cpu", duration, "CPU of all kube-proxies", lambda r: r.proxy_cpu_ns)
-    yield of_run("kernel_cpu", duration, "CPU of packet processing on all nodes", lambda r: r.kernel_cpu_ns)
+    yield of_run(
+        "proxy_cpu", duration, "CPU that proxying costs on all nodes: kube-proxy processes and kernel", lambda r: r.proxy_cpu_ns
+    )
+    yield of_run("kernel_cpu", duration, "the kernel share of it", lambda r: r.kernel_cpu_ns)
     yield of_run("packets_dropped", count, "packets dropped for any cause", lambda r: r.packets_dropped)
     words = "from the fault until the last failing request was sent"
     yield of_fault("outage", duration, words, lambda f: f.outage_ns)

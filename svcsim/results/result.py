@@ -34,9 +34,10 @@ class Counters:
     packets_delivered: int = 0
     packets_dropped: dict[str, int] = field(default_factory=dict)
     proxy_cpu_ns: dict[str, int] = field(default_factory=dict)
-    """CPU of the kube-proxy process by node: its syncs, and in userspace mode what it forwards."""
+    """CPU that proxying costs by node: the kube-proxy process (syncs, and in userspace mode what it forwards), and what the
+    kernel spends on a Service's packets beyond plain forwarding."""
     kernel_cpu_ns: dict[str, int] = field(default_factory=dict)
-    """CPU of the kernel's packet processing by node."""
+    """The kernel's share of it by node: walks, look-ups, conntrack, translation."""
     rules_examined: int = 0
     connections: int = 0
     events: int = 0

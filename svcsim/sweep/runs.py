@@ -12,6 +12,7 @@ import multiprocessing.sharedctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from svcsim.results.comparison import Comparison
@@ -81,11 +82,7 @@ def _here(
     work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None
 ) -> Iterator[tuple[Job, Result]]:
     for job, scenario in work:
-        if on_progress is None:
-            yield job, run_job(job, scenario)
-        else:
-            report = on_progress
-            yield job, run_job(job, scenario, lambda ended, now_ns, job=job: report(job, ended, now_ns))  # type: ignore[misc]
+        yield job, run_job(job, scenario, None if on_progress is None else partial(on_progress, job))
 
 
 _board: Any = None

@@ -1,4 +1,4 @@
-"""The workloads of a scenario in a world: their client processes as pods come and go, their arrivals, and the names that they resolve."""
+"""The workloads of a scenario in a world: client processes as pods come and go, their arrivals, and the names they resolve."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Clients:
     # ---- who sends ---------------------------------------------------------------------------------------------------
 
     def pod_started(self, pod: Pod, namespace: Namespace) -> None:
-        """A pod's container runs: it sends for the workloads that it belongs to, in the place of one that is dead if there is one."""
+        """A pod's container runs: it sends for the workloads that it belongs to, in the place of a dead one if there is one."""
         key = pod.metadata.key
         for group in self._groups:
             source_of = group.model.from_

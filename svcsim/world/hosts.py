@@ -32,7 +32,10 @@ def topology_of(scenario: Scenario, machines: tuple[Machine, ...]) -> Topology:
             loss=network.loss, bandwidth_bit_per_s=network.bandwidth_bit_per_s, queue_bytes=network.queue_bytes,
         ),
         tuple(
-            Edge((link.between[0], link.between[1]), link.rtt_ns, link.jitter_ns, link.bandwidth_bit_per_s, link.queue_bytes, link.loss)
+            Edge(
+                (link.between[0], link.between[1]), link.rtt_ns, link.jitter_ns, link.bandwidth_bit_per_s, link.queue_bytes,
+                link.loss,
+            )
             for link in network.links
         ),
     )
@@ -67,7 +70,9 @@ def charges_of(costs: Costs) -> Charges:
     )
 
 
-def fabric_of(scenario: Scenario, machines: tuple[Machine, ...], costs: Costs, clock: Clock, journal: Journal, seed: int) -> Fabric:
+def fabric_of(
+    scenario: Scenario, machines: tuple[Machine, ...], costs: Costs, clock: Clock, journal: Journal, seed: int
+) -> Fabric:
     """The network with all of its hosts: nodes first, in order, then those outside."""
     network, conntrack = scenario.cluster.network, scenario.cluster.conntrack
     kernel = costs.kernel

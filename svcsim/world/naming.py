@@ -38,7 +38,7 @@ def resolves_names(scenario: Scenario) -> bool:
 
 
 def dns_address(scenario: Scenario) -> str:
-    """The virtual IP of cluster DNS: that of the manifests' kube-dns Service, or the tenth of the service CIDR, as kubeadm takes."""
+    """The virtual IP of cluster DNS: that of the manifests' kube-dns Service, or the tenth of the service CIDR (kubeadm)."""
     for obj in scenario.objects:
         if isinstance(obj, Service) and obj.metadata.key == f"{DNS_NAMESPACE}/{DNS_SERVICE}" and obj.spec.cluster_ip:
             return obj.spec.cluster_ip

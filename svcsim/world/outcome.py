@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from svcsim import __version__
 from svcsim.calibration.profile import Profile
 from svcsim.datapath.fabric import Fabric
 from svcsim.engine.journal import Journal
@@ -19,6 +18,7 @@ from svcsim.results.result import Counters, Provenance, Result
 from svcsim.results.selection import Names
 from svcsim.scenario.model import Scenario
 from svcsim.units import duration_text
+from svcsim.version import __version__
 
 if TYPE_CHECKING:
     from svcsim.world.clients import Clients
@@ -33,14 +33,15 @@ def counters_of(fabric: Fabric, proxy_cpu_ns: dict[str, int], requests: Requests
     dropped = dict(sorted(counts.dropped.items()))
     if counts.sent != counts.delivered + sum(dropped.values()):
         raise SimulationError(
-            f"packets were lost without a cause: {counts.sent} sent, {counts.delivered} delivered, {sum(dropped.values())} dropped"
+            f"packets were lost without a cause: {counts.sent} sent, {counts.delivered} delivered, "
+            f"{sum(dropped.values())} dropped"
         )
     nodes = [host for host in fabric.hosts if host.is_node]
     return Counters(
         packets_sent=counts.sent,
         packets_delivered=counts.delivered,
         packets_dropped=dropped,
-        proxy_cpu_ns=proxy_cpu_ns,
+        proxy_cpu_ns={host.name: proxy_cpu_ns.get(host.name, 0) + host.proxy_ns for host in nodes},
         kernel_cpu_ns={host.name: host.proxy_ns for host in nodes},
         rules_examined=int(requests.rules.sum()),
         connections=int((requests.flags & 1).sum()),

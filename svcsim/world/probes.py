@@ -37,5 +37,6 @@ class Probes:
             self._network.fabric.later(0, lambda: on_result(False, "no sandbox"))
             return
         self._prober.probe(
-            self._hosts[pod.spec.node_name], namespace.address, port, probe.timeout_seconds * S, on_result, http=probe.tcp_socket is None
+            self._hosts[pod.spec.node_name], namespace.address, port, probe.timeout_seconds * S, on_result,
+            http=probe.tcp_socket is None,
         )

@@ -22,7 +22,8 @@ from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
 from svcsim.kubeproxy.iptables_proxier import IptablesProxier
 from svcsim.kubeproxy.ipvs_node import IpvsNode
 from svcsim.kubeproxy.ipvs_proxier import IpvsLibrary, IpvsProxier
-from svcsim.kubeproxy.nftables_proxier import NftablesProxier, ProgrammeLibrary
+from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
+from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.kubeproxy.pace import CompletionPace, Pace, TokenBucketPace
 from svcsim.kubeproxy.round_robin import RoundRobin, keyed_shuffle
 from svcsim.kubeproxy.settings import ProxySettings
