@@ -6,6 +6,7 @@ connection whose paths are of an older generation is looked at again before its 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +39,10 @@ class FabricSettings:
 
 @dataclass(slots=True)
 class PacketCounts:
-    """Packets of all flows. At the end of a run `sent` equals `delivered` plus all of `dropped`."""
+    """Packets of all flows; at the end of a run `sent` equals `delivered` plus all of `dropped`.
+
+    A train counts as one, and the packets of it that were lost and sent again alone on top. ICMP errors are not counted.
+    """
 
     sent: int = 0
     delivered: int = 0
@@ -108,11 +112,11 @@ class Fabric:
         return self.loss.uniform(connection.key, connection.ordinal) < route.loss
 
     def rough_delay_ns(self, connection: Connection, route: Route) -> int:
-        """The jitter of this packet on its way, evenly from 0 to the route's; drawn by connection and packet."""
+        """What this packet is late by on its way, exponential with the route's mean; drawn by connection and packet."""
         if not route.jitter_ns:
             return 0
         connection.ordinal += 1
-        return int(self.jitter.uniform(connection.key, connection.ordinal) * (route.jitter_ns + 1))
+        return round(-route.jitter_ns * math.log1p(-self.jitter.uniform(connection.key, connection.ordinal)))
 
     def masquerade_port(self, host: Host, connection: Connection, destination: int, destination_port: int) -> int:
         """A source port on the host that no other flow to this destination has; 0 if all are taken."""

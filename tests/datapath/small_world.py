@@ -1,5 +1,6 @@
 """A few hosts and pods with hand-made rules, to watch single packets: no control plane, round numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from svcsim.datapath.connection import Connection, Request
@@ -12,7 +13,7 @@ from svcsim.linux.address import parse_address
 from svcsim.linux.conntrack import Conntrack, Timeouts
 from svcsim.linux.icmp import IcmpLimiter
 from svcsim.linux.neighbour import Neighbours
-from svcsim.linux.packet import TCP, UDP, Decision, Packet, Verdict
+from svcsim.linux.packet import TCP, UDP, Decision, Flow, Packet, Verdict
 from svcsim.linux.ports import PortAllocator
 from svcsim.units import MS, US, S
 from svcsim.workload import distributions
@@ -50,10 +51,14 @@ class Topology:
 
 @dataclass
 class Rules:
-    """A Service on VIP:80: its backends, in the order in which the uniform picks them; `verdict` overrides."""
+    """A Service on VIP:80: its backends, in the order in which the uniform picks them; `verdict` overrides.
+
+    `balance` stands for IPVS: it takes the packet and its backend, and says which flow keeps the connection.
+    """
 
     backends: list
     verdict: Verdict | None = None
+    balance: Callable[[Packet, int], Flow] | None = None
 
     def decide(self, packet: Packet, uniform: float, now_ns: int) -> Decision:
         if packet.destination != VIP:
@@ -63,7 +68,8 @@ class Rules:
                 self.verdict or Verdict.REJECT, packet.destination, packet.destination_port, service_rules=2, rules=2
             )
         backend = self.backends[int(uniform * len(self.backends))]
-        return Decision(Verdict.DNAT, backend, 8080, service_rules=1, statistic_rules=1, rules=4)
+        flow = None if self.balance is None else self.balance(packet, backend)
+        return Decision(Verdict.DNAT, backend, 8080, service_rules=1, statistic_rules=1, rules=4, flow=flow)
 
 
 class SmallWorld:
@@ -152,8 +158,8 @@ class Client:
         self.keys += 1
         return Connection(self, self.world.client_pod, self.ports.take(0), VIP, 80, UDP, self.keys, uniform)
 
-    def send(self, connection, answer_bytes=100):
-        request = Request(self, self.keys, self.world.clock.now, 100, answer_bytes, 0.5, 0.0)
+    def send(self, connection, answer_bytes=100, request_bytes=100):
+        request = Request(self, self.keys, self.world.clock.now, request_bytes, answer_bytes, 0.5, 0.0)
         request.connection = connection
         self.world.network.exchanges.send(request)
         return request
