@@ -173,9 +173,13 @@ class RuleList:
         """The rules with one of these keys and their positions, in the chain's order."""
         found: list[tuple[int, Listed]] = []
         for key in keys:
-            placed = self.find(key) or ()
+            placed = self.overlay[key] if key in self.overlay else self.base_index.get(key)
+            if placed is None:
+                continue
             found += [(self.position(placed[at]), placed[at + 1]) for at in range(0, len(placed), 2)]
-        return sorted(found, key=lambda pair: pair[0])
+        if len(found) > 1:
+            found.sort(key=lambda pair: pair[0])
+        return found
 
     def in_order(self) -> list[Listed]:
         """All rules in the chain's order."""

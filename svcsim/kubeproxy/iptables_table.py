@@ -28,6 +28,11 @@ _PREROUTING = int(Hook.PREROUTING)
 _IPV6_LOOPBACK = (1 << 128) | 1
 
 
+def is_loopback(address: int) -> bool:
+    """Whether an address of either family belongs to the loopback interface."""
+    return address >> 24 == 127 or address == _IPV6_LOOPBACK
+
+
 class IptablesTable:
     """The rules of one node and the state that they keep: a `FirstPacketPath`. Without a sync it has only the base rules.
 
@@ -115,11 +120,20 @@ class IptablesTable:
             for index in (lists[kind].overlay, lists[kind].base_index)
             if index
         )
+        self._filter_port_indexes: tuple[Mapping[int, Placed | None], ...] = tuple(
+            index
+            for kind in ("external", "health")
+            for index in (lists[kind].overlay, lists[kind].base_index)
+            if index
+        )
         marked = 1 + firewall + 1 + self._forward_rules - 1
         plain = 1 + firewall + 1 + self._forward_rules + 1 + services + 1 + external
         output = 1 + self._guards_loopback + 1 + firewall + 1 + services
         # Rules after nat PREROUTING or OUTPUT for a packet to another host that no filter rule stops, by hook and mark.
         self._onward = ((plain + 2, marked + 4), (output + 2, output + 4))
+        inward = 1 + self._guards_loopback + 1 + firewall + 1 + len(lists["health"]) + 1 + external
+        # The same for a packet to the node itself.
+        self._to_itself = ((inward, inward), (output + 2 + inward, output + 4 + inward))
         # By hook, for a packet that no Service takes: all rules examined.
         self._missed = tuple(1 + self._service_rules + onward[0] for onward in self._onward)
 
@@ -175,17 +189,36 @@ class IptablesTable:
             packet.source, packet.destination, packet.destination_port, uniform, now_ns, self.recent, self.is_local
         )
         hit, service_rules = self._nat(arrival, packet.protocol)
-        rules = 1 + service_rules + hit.rules
-        destination, port = packet.destination, packet.destination_port
-        if hit.endpoint is not None:
-            destination, port = hit.endpoint.address, hit.endpoint.port
-        way = _Way(self, packet, destination, port, hit)
-        verdict = way.follow()
-        if verdict is None:
-            verdict = Verdict.NO_MATCH if hit.endpoint is None else Verdict.DNAT
-        return Decision(
-            verdict, destination, port, way.masquerade, service_rules, hit.statistic_rules, rules + way.rules
-        )
+        endpoint, marked, below, statistic = hit
+        rules = 1 + service_rules + below
+        if endpoint is None:
+            verdict, destination, port = Verdict.NO_MATCH, packet.destination, packet.destination_port
+        else:
+            verdict, destination, port = Verdict.DNAT, endpoint.address, endpoint.port
+        if self._meets_filter(destination, port, packet.protocol):
+            way = _Way(self, packet, destination, port, hit)
+            stopped = way.follow()
+            if stopped is not None:
+                verdict = stopped
+            return Decision(verdict, destination, port, way.masquerade, service_rules, statistic, rules + way.rules)
+        if destination in self.local_addresses:
+            onward, masquerade = self._to_itself[packet.hook][marked], marked and packet.hook != _PREROUTING
+        else:
+            onward, masquerade = self._onward[packet.hook][marked], marked
+        return Decision(verdict, destination, port, masquerade, service_rules, statistic, rules + onward)
+
+    def _meets_filter(self, destination: int, port: int, protocol: int) -> bool:
+        """Whether some filter rule beside those for all packets may be for this destination."""
+        key = destination << 24 | port << 8 | protocol
+        for entries in self._filter_indexes:
+            if key in entries:
+                return True
+        if destination in self.local_addresses:
+            key = port << 8 | protocol
+            for entries in self._filter_port_indexes:
+                if key in entries:
+                    return True
+        return is_loopback(destination)
 
     def _nat(self, arrival: Arrival, protocol: int) -> tuple[Hit, int]:
         """nat KUBE-SERVICES and KUBE-NODEPORTS: where the packet goes, and how many rules of these chains it takes."""
@@ -194,23 +227,23 @@ class IptablesTable:
             hit: Hit = item.target.enter(arrival)
             below += hit.rules
             if hit.endpoint is not None:
-                return hit._replace(rules=below), position
+                return Hit(hit.endpoint, hit.marked, below, hit.statistic_rules), position
         examined = len(self.services)
+        looped = is_loopback(arrival.destination)
         for address in (None,) if self._any_address else self._jump_addresses:
             examined += 1
             if address is None:
-                looped = arrival.destination in self.settings.loopback
                 if not self.is_local(arrival.destination) or (looped and not self._loopback_served):
                     continue
             elif address != arrival.destination:
                 continue
             key = address_key(0, arrival.port, protocol)
-            keys = (LOOPBACK_KEY | key, key) if arrival.destination in self.settings.loopback else (key,)
+            keys = (LOOPBACK_KEY | key, key) if looped else (key,)
             for position, item in self.node_ports.matches(*keys):
                 hit = item.target.enter(arrival)
                 below += hit.rules
                 if hit.endpoint is not None:
-                    return hit._replace(rules=below), examined + position
+                    return Hit(hit.endpoint, hit.marked, below, hit.statistic_rules), examined + position
             examined += len(self.node_ports)
         return Hit(None, False, below, 0), examined
 
@@ -263,9 +296,8 @@ class _Way:
     def _guard(self) -> Verdict | None:
         table = self.table
         self.rules += 1 + table._guards_loopback
-        loopback = table.settings.loopback
-        if table._guards_loopback and self.destination in loopback and not self.rewritten:
-            if self.packet.source not in loopback:
+        if table._guards_loopback and is_loopback(self.destination) and not self.rewritten:
+            if not is_loopback(self.packet.source):
                 return Verdict.DROP
         return None
 

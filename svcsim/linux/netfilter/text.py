@@ -51,7 +51,9 @@ from svcsim.linux.packet import PROTOCOL_NAME, PROTOCOL_NUMBER
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _TERMINAL: Mapping[str, Target] = {"ACCEPT": Accept(), "DROP": Drop(), "RETURN": Return()}
-_MODULES = {"comment", "conntrack", "mark", "addrtype", "statistic", "recent", "set", "nfacct", "physdev", "ipvs", "tcp", "udp", "sctp"}
+_MODULES = {
+    "addrtype", "comment", "conntrack", "ipvs", "mark", "nfacct", "physdev", "recent", "sctp", "set", "statistic", "tcp", "udp",
+}
 
 
 def _block(block: Prefix) -> str:
