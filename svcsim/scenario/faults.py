@@ -43,7 +43,8 @@ class Fault(Part):
     @property
     def targets(self) -> tuple[Target, ...]:
         """What the fault is aimed at."""
-        value = getattr(self, self.aim or self.verb)
+        name = self.aim or next(name for name in type(self).model_fields if spelling(name) == self.verb)
+        value = getattr(self, name)
         return tuple(item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, Target))
 
     @property

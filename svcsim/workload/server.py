@@ -201,9 +201,7 @@ class Server:
             request.service_ns += now - request.mark_ns
             request.mark_ns = now
         if self.handler is None:
-            self._exchanges.respond(request)
-            if self.state is _DRAINING:
-                self._close(request.connection)
+            self._respond(request)
             return
         delay_ns = self.handler(request)
         if delay_ns:
@@ -214,9 +212,10 @@ class Server:
     def _respond(self, request: Request) -> None:
         if self.state is _STOPPED:
             return
+        connection = request.connection  # the answer may be with its client, and forgotten there, before the next line
         self._exchanges.respond(request)
-        if self.state is _DRAINING:
-            self._close(request.connection)
+        if self.state is _DRAINING and connection is not None:
+            self._close(connection)
 
     def _take_next(self, now_ns: int) -> None:
         request = self.queue.popleft()
