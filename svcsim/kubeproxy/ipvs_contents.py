@@ -39,6 +39,8 @@ class Contents:
     bound: dict[int, int] = field(default_factory=dict)
     local_nodes: dict[str, int] = field(default_factory=dict)
     health_checks: dict[int, int] = field(default_factory=dict)
+    objects: int = 0
+    node_port_objects: int = 0
     signature: int = 0
     holders: int = 0
 
@@ -47,7 +49,7 @@ class Contents:
         return Contents(
             dict(self.programmes), dict(self.destinations), {key: list(all_) for key, all_ in self.rivals.items()},
             dict(self.ports), dict(self.memberships), dict(self.bound), dict(self.local_nodes), dict(self.health_checks),
-            self.signature,
+            self.objects, self.node_port_objects, self.signature,
         )
 
     def membership(self, destination: Destination) -> Membership:
@@ -106,6 +108,8 @@ class Contents:
                 _add(self.memberships, server.protocol, step)
                 if server.policy_local:
                     _add(self.memberships, (server.protocol, "local"), step)
+        self.objects += step * programme.objects
+        self.node_port_objects += step * programme.node_port_objects
         for node in programme.local_nodes:
             _add(self.local_nodes, node, step)
         if programme.port.health_check_node_port:

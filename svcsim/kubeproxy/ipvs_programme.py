@@ -48,13 +48,19 @@ class VirtualServer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Programme:
-    """All virtual servers of a port; `endpoints` are all of the port's, `local_nodes` the nodes that run one of them."""
+    """All virtual servers of a port; `endpoints` are all of the port's, `local_nodes` the nodes that run one of them.
+
+    `objects` counts what a node holds for it (virtual servers, real servers, set entries), `node_port_objects` what it holds
+    for each of its addresses beside.
+    """
 
     port: ServicePortInfo
     endpoints: tuple[EndpointInfo, ...]
     servers: tuple[VirtualServer, ...]
     local_nodes: frozenset[str]
     signature: int
+    objects: int
+    node_port_objects: int
 
     def is_local(self, address: int, port: int, node_name: str) -> bool:
         """Whether an endpoint of this address and port runs on the node (KUBE-LOOP-BACK has it)."""
@@ -97,7 +103,12 @@ def build(
         servers.append(server(0, port.node_port, Membership.NONE))
     digest = blake2b(number.to_bytes(8, "little"), digest_size=16).digest()
     nodes = frozenset(each.node_name for each in endpoints if each.node_name)
-    return Programme(port, endpoints, tuple(servers), nodes, int.from_bytes(digest, "little"))
+    weights = [(2 if each.address else 1) + len(each.endpoints) for each in servers]
+    node_port_objects = weights[-1] if port.node_port else 0
+    return Programme(
+        port, endpoints, tuple(servers), nodes, int.from_bytes(digest, "little"), sum(weights) - node_port_objects,
+        node_port_objects,
+    )
 
 
 @dataclass(slots=True)

@@ -13,10 +13,9 @@ Source: pkg/proxy/ipvs/proxier.go, `syncProxyRules`, `syncService`, `syncEndpoin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from svcsim.kubeproxy import ipvs_sets as sets
-from svcsim.kubeproxy.change_tracker import Changes, ChangeTracker
+from svcsim.kubeproxy.change_tracker import ChangeTracker
 from svcsim.kubeproxy.endpoint_map import EndpointInfo
 from svcsim.kubeproxy.graceful_termination import GracefulTermination
 from svcsim.kubeproxy.ipvs_contents import ContentsPool
@@ -25,6 +24,7 @@ from svcsim.kubeproxy.ipvs_rules import ruleset
 from svcsim.kubeproxy.ipvs_sets import Ipset, IpsetEntry, Membership, is_valid_for_set, set_name
 from svcsim.kubeproxy.service_ports import ServicePortName
 from svcsim.kubeproxy.settings import ProxySettings
+from svcsim.kubeproxy.sync_loop import Prepared
 from svcsim.linux.address import Address, Prefix, is_ipv6
 from svcsim.linux.ipvs.services import VirtualService
 from svcsim.linux.ipvs.table import IpvsTable
@@ -42,23 +42,6 @@ _MEMBERSHIP_SETS = (
     (Membership.LOAD_BALANCER_LOCAL, sets.LOAD_BALANCER_LOCAL),
     (Membership.LOAD_BALANCER_FIREWALL, sets.LOAD_BALANCER_FW),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a sync writes into the kernel, for its programming time; a full one writes everything."""
-
-    full: bool
-    services: int = 0
-    virtual_servers: int = 0
-    real_servers: int = 0
-    addresses: int = 0
-    entries: int = 0
-
-    @property
-    def objects(self) -> int:
-        """Objects written in all."""
-        return self.virtual_servers + self.real_servers + self.addresses + self.entries
 
 
 class IpvsLibrary:
@@ -87,14 +70,15 @@ def _as_given(endpoints: Sequence[EndpointInfo]) -> Iterable[EndpointInfo]:
 
 
 class IpvsProxier:
-    """One node's kube-proxy: `sync` takes over what the tracker has seen; `table` is the kernel's IPVS that it writes.
+    """One node's kube-proxy: a sync takes over what the tracker has seen; `table` is the kernel's IPVS that it writes.
 
-    `exclude_cidrs` are left alone when virtual servers that nobody asks for are removed.
+    `exclude_cidrs` are left alone when virtual servers that nobody asks for are removed. `clock` tells the time of a commit
+    (without it, that of its preparation). The owner calls `check_terminating` each `CHECK_INTERVAL_NS`.
     """
 
     def __init__(
         self, settings: ProxySettings, tracker: ChangeTracker, library: IpvsLibrary, table: IpvsTable, *,
-        order: Order = _as_given, exclude_cidrs: tuple[Prefix, ...] = (),
+        order: Order = _as_given, exclude_cidrs: tuple[Prefix, ...] = (), clock: Callable[[], int] | None = None,
     ) -> None:
         self.settings = settings
         self.tracker = tracker
@@ -110,37 +94,57 @@ class IpvsProxier:
         self.generation = 0
         self._initial = True
         self._order = order
+        self._clock = clock
         self._flags = ("mh-port",) if settings.scheduler == "mh" else ()
 
     # ---- sync --------------------------------------------------------------------------------------------------------
 
-    def sync(self, now_ns: int) -> tuple[Changes, Written]:
-        """Take over all that is pending; tells what it was and what it wrote."""
+    def prepare(self, now_ns: int, *, full: bool = False) -> Prepared:
+        """Take over all that is pending and work out what IPVS has to hold; packets see it once it is committed."""
         changes = self.tracker.checkout()
-        full = self.needs_full_sync
-        before = self.contents.programmes
+        full = full or self.needs_full_sync
+        self.needs_full_sync = False
+        known = self.contents.programmes
+        programmes, settings = self.library.programmes, self.settings
         wanted: dict[ServicePortName, Programme | None] = {}
         for key in self.tracker.services if full else changes.keys:
             ports = self.tracker.services.get(key) or {}
             endpoints = self.tracker.endpoints_of(key) if ports else {}
             for name, port in ports.items():
-                wanted[name] = self.library.programmes.programme(port, endpoints.get(name, ()), self.settings)
-        keys = before if full else [name for key in changes.services for name in self.contents.ports.get(key, ())]
-        for name in keys:
+                wanted[name] = programmes.programme(port, endpoints.get(name, ()), settings)
+        for name in known if full else [name for key in changes.services for name in self.contents.ports.get(key, ())]:
             if name not in wanted:
                 wanted[name] = None
-        pairs = [(before.get(name), programme) for name, programme in wanted.items()]
-        written = self._written(pairs, full=full)
+        objects = self.objects
+        for name, programme in wanted.items():
+            before = known.get(name)
+            if before is not programme:
+                objects += (self._weight(programme) if programme else 0) - (self._weight(before) if before else 0)
+        services = len({name.service_key for name in wanted})
+        clock = self._clock
+        return Prepared(
+            changes, full, services, objects, lambda: self._commit(wanted, clock() if clock else now_ns, full=full)
+        )
+
+    def sync(self, now_ns: int, *, full: bool = False) -> Prepared:
+        """Prepare and commit at once."""
+        prepared = self.prepare(now_ns, full=full)
+        prepared.commit()
+        return prepared
+
+    def _commit(self, wanted: dict[ServicePortName, Programme | None], now_ns: int, *, full: bool) -> None:
+        before = self.contents.programmes
+        touched: dict[Destination, None] = dict.fromkeys(self.live)
+        if not full:
+            pairs = [(before.get(name), programme) for name, programme in wanted.items()]
+            touched = self._touched(pairs)
         self.contents = self.library.pool.step(self.contents, wanted)
-        touched = self._touched(pairs)
         if full:
-            touched |= dict.fromkeys(self.live)
             self._clean_up(now_ns)
         for destination in touched:
             self._reconcile(destination, now_ns)
-        self.needs_full_sync = self._initial = False
+        self._initial = False
         self.generation += 1
-        return changes, written
 
     def _touched(self, pairs: Iterable[tuple[Programme | None, Programme | None]]) -> dict[Destination, None]:
         touched: dict[Destination, None] = {}
@@ -151,30 +155,14 @@ class IpvsProxier:
                         touched[address, server.protocol, server.port] = None
         return touched
 
-    def _written(self, pairs: Iterable[tuple[Programme | None, Programme | None]], *, full: bool) -> Written:
-        services: dict[str, None] = {}
-        virtual_servers = real_servers = addresses = entries = 0
-        for before, after in pairs:
-            programme = after or before
-            if programme is not None:
-                services[programme.port.name.service_key] = None
-            had = self._objects(None if full else before)
-            has = self._objects(after)
-            virtual_servers += len(had.keys() ^ has.keys())
-            for destination, real in has.items():
-                real_servers += len(real ^ had.get(destination, frozenset()))
-            if before is None or after is None or full:
-                addresses += len({key[0] for key in (has or had)} - self.node_addresses)
-                entries += len(has or had)
-        return Written(full, len(services), virtual_servers, real_servers, addresses, entries)
+    def _weight(self, programme: Programme) -> int:
+        return programme.objects + programme.node_port_objects * len(self.node_port_addresses)
 
-    def _objects(self, programme: Programme | None) -> dict[Destination, frozenset[tuple[int, int]]]:
-        found: dict[Destination, frozenset[tuple[int, int]]] = {}
-        for server in programme.servers if programme else ():
-            real = frozenset((each.address, each.port) for each in server.endpoints)
-            for address in (server.address,) if server.address else self.node_port_addresses:
-                found[address, server.protocol, server.port] = real
-        return found
+    @property
+    def objects(self) -> int:
+        """Virtual servers, real servers and set entries that the node holds."""
+        contents = self.contents
+        return contents.objects + contents.node_port_objects * len(self.node_port_addresses)
 
     def _clean_up(self, now_ns: int) -> None:
         """Virtual servers of the family that are in the table and that no Service asks for (cleanLegacyService)."""
