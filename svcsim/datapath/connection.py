@@ -152,15 +152,17 @@ class Connection(Hop):
     the conntrack entry on the host that decides where it goes (`entry_host`), `far_entry` the one on the server's host if that is
     another. `window` and `client_window` are the congestion windows of server and client, in segments. While its first packet
     travels, `departure_ns` is when it leaves the host that it is on, `source` and `backend_address` are where it comes from and
-    where it is going. `client` is None once the client needs to hear nothing of it any more.
+    where it is going. `endpoint_host` is where the endpoint is if a proxy on `server_host` leads to it. `client` is None once the
+    client needs to hear nothing of it any more.
     """
 
     __slots__ = (
-        "backend_address", "backend_port", "backward", "client", "client_port", "client_window", "deadline_ns",
-        "decisions", "departure_ns", "destination", "destination_port", "endpoint", "entry_host", "far_entry", "flags", "flow",
-        "forward", "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal", "pick_uniform",
-        "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules", "server",
-        "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag", "used", "window",
+        "backend_address", "backend_port", "backward", "client", "client_port", "client_window", "deadline_ns", "decisions",
+        "departure_ns", "destination", "destination_port", "endpoint", "endpoint_host", "entry_host", "far_entry", "flags",
+        "flow", "forward", "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal",
+        "pick_uniform", "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules",
+        "server", "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag", "used",
+        "window",
     )
 
     client: Client | None
@@ -195,6 +197,7 @@ class Connection(Hop):
         self.open = self.lossy = self.rewritten = False
         self.request: Request | None = None
         self.server = None
+        self.endpoint_host: Host | None = None
         self.entry_host = self.server_host = namespace.host
         self.server_namespace = namespace
         self.near_entry: Entry | None = None

@@ -349,6 +349,7 @@ class Exchanges:
         if not all(host.up for host in hosts):
             return _NO_PATHS
         delays: list[int] = []
+        delays_back: list[int] = []
         lossy = False
         for near, far in pairwise(hosts):
             route = fabric.route(near, far)
@@ -356,6 +357,7 @@ class Exchanges:
             if route is None or back is None:
                 return _NO_PATHS
             delays.append(route.delay_ns)
+            delays_back.append(back.delay_ns)
             lossy = lossy or route.is_rough or back.is_rough
         costs = [self._packet_cost_ns(connection, host) for host in hosts]
         proxy_ns = 0
@@ -374,7 +376,7 @@ class Exchanges:
             forward.append((host.queues, queue % len(host.queues), costs[i], delay_ns, step))
         for i in range(last, -1, -1):
             host = hosts[i]
-            delay_ns = delays[i - 1] if i > 0 else client_host.charges.client_receive_ns
+            delay_ns = delays_back[i - 1] if i > 0 else client_host.charges.client_receive_ns
             if i == last:
                 delay_ns += server_host.charges.server_send_ns
             backward.append((host.queues, (queue + 1) % len(host.queues), costs[i], delay_ns, self._back))

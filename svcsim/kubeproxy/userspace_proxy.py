@@ -23,6 +23,8 @@ from svcsim.linux.packet import TCP
 from svcsim.linux.ports import PortAllocator
 from svcsim.results.records import Flag, Outcome
 
+_REDIALED, _MASQUERADED = int(Flag.REDIALED), int(Flag.MASQUERADED)
+
 PickEndpoint = Callable[[int, bool], "tuple[int, int] | None"]
 """(client address, reset its affinity) -> endpoint address and port, or None if there is none."""
 
@@ -54,7 +56,7 @@ class ProxyProcess:
     """kube-proxy in userspace mode on one node: one CPU for all of its connections."""
 
     __slots__ = (
-        "_pools", "_timers", "charges", "cpu_ns", "dialed", "free_ns", "host", "network", "running", "sequence", "timeouts",
+        "_pools", "_timers", "charges", "cpu_ns", "dialed", "free_ns", "host", "network", "running", "timeouts",
     )
 
     def __init__(self, host: Host, network: Network, charges: ProxyCharges, timeouts: DialTimeouts) -> None:
@@ -65,7 +67,6 @@ class ProxyProcess:
         self.free_ns = 0
         self.cpu_ns = 0
         self.running = True
-        self.sequence = 0
         self.dialed = 0
         self._pools: dict[tuple[int, int], PortAllocator] = {}
         clock = network.fabric.clock
@@ -116,7 +117,7 @@ class Dial:
 class Session:
     """A client's connection and the proxy's own to the endpoint; the client (`Client`) of the latter."""
 
-    __slots__ = ("attempt", "back", "dial", "dial_ended_ns", "front", "pending", "pick", "process", "under_way")
+    __slots__ = ("attempt", "back", "dial", "front", "pending", "pick", "process")
 
     def __init__(self, process: ProxyProcess, front: Connection, pick: PickEndpoint) -> None:
         self.process = process
@@ -125,9 +126,7 @@ class Session:
         self.back: Connection | None = None
         self.dial: Dial | None = None
         self.attempt = 0
-        self.dial_ended_ns = 0
         self.pending: deque[Request] = deque()
-        self.under_way: Request | None = None
 
     # ---- dialling ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +153,9 @@ class Session:
             return
         address, port = chosen
         local_port, pool = process.local_port(address, port, now)
-        process.sequence += 1
+        if not local_port:
+            network.handshakes.reset(self.front)
+            return
         process.dialed += 1
         key = splitmix64(self.front.key ^ (self.attempt + 1))
         back = Connection(self, process.host.namespace, local_port, address, port, TCP, key, self.front.pick_uniform)
@@ -162,7 +163,7 @@ class Session:
         back.tag = self
         self.dial = Dial(self, back)
         if self.attempt == 1:
-            self.front.flags |= Flag.REDIALED.value
+            self.front.flags |= _REDIALED
         process.dial_timer(self.attempt).set(self.dial)
         self.attempt += 1
         network.handshakes.open(back)
@@ -176,10 +177,11 @@ class Session:
         dial.deadline_ns = 0
         self.dial = None
         self.back = connection
-        self.dial_ended_ns = now_ns
         front = self.front
         front.endpoint = connection.endpoint
-        front.server_host = front.server_host
+        front.endpoint_host = connection.server_host
+        front.rules += connection.rules
+        front.flags |= _MASQUERADED
         if not front.open:
             self.process.network.handshakes.close(connection)
             return
@@ -226,7 +228,6 @@ class Session:
         inner.connection = back
         inner.outer = request
         inner.payload = request.payload
-        self.under_way = request
         if request.live:
             request.request_ns += now - request.mark_ns
             request.mark_ns = now
@@ -234,26 +235,13 @@ class Session:
 
     def answered(self, request: Request, finish_ns: int) -> None:
         """The endpoint's answer is with the proxy: copy it to the client."""
-        outer = request.outer
         process = self.process
-        self.under_way = None
         fabric = process.network.fabric
         ready_ns = process.work(process.copy_ns(request.answer_bytes), finish_ns)
-        if outer is None:
-            return
-        if outer.live:
-            outer.request_ns += request.request_ns
-            outer.queue_ns += request.queue_ns
-            outer.service_ns += request.service_ns
-            outer.response_ns += request.response_ns
-            outer.mark_ns = finish_ns
-        outer.overload = request.overload
-        outer.answer_bytes = request.answer_bytes
-        fabric.later(ready_ns - fabric.clock.now, lambda: process.network.exchanges.respond(outer))
+        fabric.later(ready_ns - fabric.clock.now, lambda: pass_back(request, finish_ns, process))
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
-        """The endpoint's connection broke under a request: so does the client's."""
-        self.under_way = None
+        """The endpoint's connection broke under a request; `disconnected` breaks the client's."""
 
     def disconnected(self, connection: Connection, now_ns: int) -> None:
         """The endpoint closed: the client's connection is closed too."""
@@ -273,6 +261,23 @@ class Session:
             network.handshakes.close(back)
 
 
+def pass_back(inner: Request, finish_ns: int, process: ProxyProcess) -> None:
+    """The proxy has copied an answer that it had at `finish_ns`: the client's request takes over what it cost, and goes on."""
+    outer = inner.outer
+    if outer is None:
+        return
+    if outer.live:
+        outer.request_ns += inner.request_ns
+        outer.queue_ns += inner.queue_ns
+        outer.service_ns += inner.service_ns
+        outer.response_ns += inner.response_ns
+        outer.mark_ns = finish_ns
+    outer.flags |= inner.flags
+    outer.overload = inner.overload
+    outer.answer_bytes = inner.answer_bytes
+    process.network.exchanges.respond(outer)
+
+
 class ProxyPort:
     """The port that the proxy opened for a Service's port: the `Listener` at which redirected connections end."""
 
@@ -290,6 +295,9 @@ class ProxyPort:
 
     def connected(self, connection: Connection) -> None:
         """Accept: a session begins."""
+        if not self.process.running:
+            connection.server = None  # the process went while the SYN-ACK travelled: RST at the first segment
+            return
         session = self.sessions[connection] = Session(self.process, connection, self.pick)
         session.begin()
 
@@ -305,6 +313,9 @@ class ProxyPort:
         session = self.sessions.get(connection) if connection is not None else None
         if session is not None:
             session.take(request, now_ns)
+
+    def close(self) -> None:
+        """The Service port is gone: the proxy listens no longer, connections through it go on."""
 
     def stop(self) -> None:
         """The process exits: every connection through it dies."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.host import SynAnswer
 from svcsim.engine.streams import splitmix64
-from svcsim.kubeproxy.userspace_proxy import PickEndpoint, ProxyProcess
+from svcsim.kubeproxy.userspace_proxy import PickEndpoint, ProxyProcess, pass_back
 from svcsim.linux.packet import UDP
 from svcsim.results.records import Outcome
 
@@ -51,6 +51,9 @@ class UdpProxyPort:
         """A datagram came in: copy it to the endpoint of this client."""
         process = self.process
         front = request.connection
+        if not process.running:
+            process.network.exchanges.answer_reset(request)
+            return
         socket = self.sockets.get(front)
         if socket is not None and now_ns - socket.last_ns > process.timeouts.udp_idle_ns:
             process.network.datagrams.close(socket.back)
@@ -72,8 +75,11 @@ class UdpProxyPort:
         process = self.process
         address, port = chosen
         local_port, pool = process.local_port(address, port, now_ns)
-        process.sequence += 1
-        key = splitmix64(front.key ^ process.sequence)
+        if not local_port:
+            return None
+        process.dialed += 1
+        front.ordinal += 1
+        key = splitmix64(front.key ^ front.ordinal)
         back = Connection(self, process.host.namespace, local_port, address, port, UDP, key, front.pick_uniform)
         back.port_pool = pool
         return _ClientSocket(back, now_ns)
@@ -96,25 +102,17 @@ class UdpProxyPort:
 
     def answered(self, request: Request, finish_ns: int) -> None:
         """The endpoint's datagram is with the proxy: copy it to the client."""
-        outer = request.outer
         process = self.process
-        process.network.datagrams.answered(request.connection)
+        back = request.connection
+        process.network.datagrams.answered(back)
         ready_ns = process.work(process.copy_ns(request.answer_bytes), finish_ns)
-        if outer is None:
+        front = request.outer.connection if request.outer is not None else None
+        if front is None:
             return
-        if outer.live:
-            outer.request_ns += request.request_ns
-            outer.queue_ns += request.queue_ns
-            outer.service_ns += request.service_ns
-            outer.response_ns += request.response_ns
-            outer.mark_ns = finish_ns
-        front = outer.connection
-        if front is not None:
-            front.endpoint = request.connection.endpoint
-        outer.overload = request.overload
-        outer.answer_bytes = request.answer_bytes
+        front.endpoint = back.endpoint
+        front.endpoint_host = back.server_host
         fabric = process.network.fabric
-        fabric.later(ready_ns - fabric.clock.now, lambda: process.network.exchanges.respond(outer))
+        fabric.later(ready_ns - fabric.clock.now, lambda: pass_back(request, finish_ns, process))
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
         """ICMP told the proxy that nobody listens; the proxy drops its socket, the client learns nothing."""
@@ -125,6 +123,10 @@ class UdpProxyPort:
 
     def connect_failed(self, connection: Connection, outcome: Outcome, now_ns: int) -> None:
         """UDP does not connect."""
+
+    def close(self) -> None:
+        """The Service port is gone: so is the socket that answers would leave by."""
+        self.stop()
 
     def stop(self) -> None:
         """The process exits."""

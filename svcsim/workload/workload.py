@@ -395,7 +395,7 @@ class Workload:
             endpoint = connection.endpoint
             rules = connection.rules
             flags |= connection.flags
-            server_node = connection.server_host.index
+            server_node = (connection.endpoint_host or connection.server_host).index
             if server_node != client_node:
                 flags |= _CROSS_NODE
             elif connection.server_namespace is source.namespace and endpoint >= 0:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from svcsim.calibration.costs import Costs
+from svcsim.calibration.costs import Costs, costs_of
+from svcsim.calibration.profile import Profile
 from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
 from svcsim.engine.journal import Happening
@@ -49,10 +50,14 @@ DIALS = DialTimeouts(
 
 @dataclass(slots=True)
 class NodeProxy:
-    """A node's translator, with the path that its packets take and what stopping it does to connections through it."""
+    """A node's translator in the mode that it runs, with what stopping it does to connections through it.
 
+    `path` is what packets take once the translator has written; a translator that begins anew with an empty kernel has another.
+    """
+
+    mode: str
     proxier: Proxier
-    path: FirstPacketPath
+    path: Callable[[], FirstPacketPath]
     stopped: Callable[[], None] = lambda: None
     started: Callable[[], None] = lambda: None
     cpu_ns: Callable[[], int] = lambda: 0
@@ -64,12 +69,10 @@ class _IptablesOnNode:
 
     inner: IptablesProxier
     make: Callable[[], IptablesProxier]
-    attach: Callable[[FirstPacketPath], None]
     tracker: ChangeTracker = field(init=False)
 
     def __post_init__(self) -> None:
         self.tracker = self.inner.tracker
-        self.attach(self.inner.table)
 
     def prepare(self, now_ns: int, *, full: bool) -> Prepared:
         """Work out a sync."""
@@ -85,19 +88,19 @@ class _IptablesOnNode:
         """The node lost power: begin with an empty kernel."""
         self.inner = self.make()
         self.tracker = self.inner.tracker
-        self.attach(self.inner.table)
 
 
 class Proxies:
     """Makes the translators of a world."""
 
     def __init__(
-        self, scenario: Scenario, network: Network, costs: Costs, timings: Timings, seed: int, snapshot: Snapshot,
-        catalogue: Catalogue,
+        self, scenario: Scenario, network: Network, profile: Profile, costs: Costs, timings: Timings, seed: int,
+        snapshot: Snapshot, catalogue: Catalogue,
     ) -> None:
         self._scenario = scenario
         self._network = network
         self._costs = costs
+        self._profile = profile
         self._timings = timings
         self._seed = seed
         self._snapshot = snapshot
@@ -107,10 +110,13 @@ class Proxies:
         self._ipvs_library = IpvsLibrary()
         self.without_ipvs: set[str] = set()
 
-    @property
-    def mode(self) -> str:
-        """The mode that nodes are asked to run."""
-        return self._scenario.kubernetes.mode
+    def mode_of(self, machine: Machine) -> str:
+        """The mode in which kube-proxy starts on a node: the scenario's, or iptables where IPVS's kernel modules are missing.
+
+        Source: cmd/kube-proxy/app/server_others.go, `getProxyMode`, `tryIPVSProxy` (kubernetes 1.17).
+        """
+        mode = self._scenario.kubernetes.mode
+        return "iptables" if mode == "ipvs" and machine.name in self.without_ipvs else mode
 
     def settings(self, machine: Machine, mode: str) -> ProxySettings:
         """How kube-proxy is set up on a node."""
@@ -133,10 +139,9 @@ class Proxies:
         return ChangeTracker(self._catalogue, machine.name, self._snapshot)
 
     def make(self, machine: Machine, host: Host) -> NodeProxy:
-        """The translator of a node in the scenario's mode, or iptables where the mode's kernel modules are missing."""
-        mode = self.mode
-        if mode == "ipvs" and machine.name in self.without_ipvs:
-            mode = "iptables"
+        """The translator of a node in its mode; a fall-back from the scenario's mode is noted in the journal."""
+        mode = self.mode_of(machine)
+        if mode != self._scenario.kubernetes.mode:
             self._network.fabric.journal.add(
                 self._network.fabric.clock.now, Happening.NOTE,
                 f"{machine.name}: kernel modules of IPVS are missing, kube-proxy uses iptables mode",
@@ -145,22 +150,19 @@ class Proxies:
             return self._userspace(machine, host)
         if mode == "nftables":
             inner = NftablesProxier(self.settings(machine, mode), self.tracker(machine), self._nftables)
-            return NodeProxy(inner, inner.table)
+            return NodeProxy(mode, inner, lambda: inner.table)
         if mode == "ipvs":
             return self._ipvs(machine, host)
-        return self._iptables_on(machine, host)
+        return self._iptables_on(machine)
 
-    def _iptables_on(self, machine: Machine, host: Host) -> NodeProxy:
+    def _iptables_on(self, machine: Machine) -> NodeProxy:
         order = splitmix64(stream_seed(self._seed, f"iptables/order/{machine.name}"))
 
         def make() -> IptablesProxier:
             return IptablesProxier(self.settings(machine, "iptables"), self.tracker(machine), self._iptables, order=order)
 
-        def attach(path: FirstPacketPath) -> None:
-            host.path = path
-
-        inner = make()
-        return NodeProxy(_IptablesOnNode(inner, make, attach), inner.table)
+        proxier = _IptablesOnNode(make(), make)
+        return NodeProxy("iptables", proxier, lambda: proxier.inner.table)
 
     def _ipvs(self, machine: Machine, host: Host) -> NodeProxy:
         clock = self._network.fabric.clock
@@ -180,7 +182,8 @@ class Proxies:
             clock.after(CHECK_INTERVAL_NS, check)
 
         clock.after(CHECK_INTERVAL_NS, check)
-        return NodeProxy(inner, IpvsNode(inner), started=inner.restart)
+        node = IpvsNode(inner)
+        return NodeProxy("ipvs", inner, lambda: node, started=inner.restart)
 
     def _userspace(self, machine: Machine, host: Host) -> NodeProxy:
         costs = self._costs.userspace
@@ -209,7 +212,7 @@ class Proxies:
             port = ports.pop(place, None)
             host.namespace.listeners.pop(place, None)
             if port is not None:
-                port.stop()
+                port.close()
 
         def stopped() -> None:
             process.running = False
@@ -220,7 +223,7 @@ class Proxies:
             process.running = True
 
         proxier = UserspaceProxier(self.settings(machine, "userspace"), self.tracker(machine), balancer, opened, closed)
-        return NodeProxy(proxier, proxier.path, stopped, started, lambda: process.cpu_ns)
+        return NodeProxy("userspace", proxier, lambda: proxier.path, stopped, started, lambda: process.cpu_ns)
 
     # ---- the loop's settings -----------------------------------------------------------------------------------------
 
@@ -240,11 +243,21 @@ class Proxies:
             return given
         return self._timings.proxy_sync_period_ns if mode in ("ipvs", "userspace") else self._timings.proxy_full_sync_period_ns
 
-    def cost_ns(self, prepared: Prepared, services: int) -> int:
-        """How long a sync takes to write what it has to."""
-        return self._costs.programming_ns(
-            "full" if prepared.full else "partial", services, prepared.services, prepared.rules, saved=prepared.saved
-        )
+    def costs(self, mode: str) -> Costs:
+        """What packets and syncs cost on a node in a mode; the scenario's own but for a node that fell back."""
+        if mode == self._scenario.kubernetes.mode:
+            return self._costs
+        return costs_of(self._profile, mode, self._scenario.kubernetes.proxy.backend)
+
+    def sync_cost(self, mode: str) -> Callable[[Prepared, int], int]:
+        """How long a sync in a mode takes to write what it has to."""
+        costs = self.costs(mode)
+
+        def cost_ns(prepared: Prepared, services: int) -> int:
+            kind = "full" if prepared.full else "partial"
+            return costs.programming_ns(kind, services, prepared.services, prepared.rules, saved=prepared.saved)
+
+        return cost_ns
 
     def clean_conntrack(self, host: Host, proxier: Proxier, changes: Changes) -> None:
         """Forget UDP flows that lead to nobody any more, after a sync."""
