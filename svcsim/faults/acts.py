@@ -14,7 +14,7 @@ from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Happening, Journal
-from svcsim.faults.owners import pods_of
+from svcsim.faults.owners import nodes_of, pods_of
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.workloads import Deployment, ReplicaSet, ReplicationController, StatefulSet
@@ -138,19 +138,7 @@ class Acts:
         return list(found.values())
 
     def _nodes(self, targets: Iterable[Target]) -> list[str]:
-        found: dict[str, None] = {}
-        for target in targets:
-            for node in self._machinery.store.each(Node):
-                labels = node.metadata.labels
-                if target.labels:
-                    chosen = all(labels.get(key) == value for key, value in target.labels)
-                elif target.kind == "zone":
-                    chosen = node.zone == target.name
-                else:
-                    chosen = target.name in ("*", node.metadata.name)
-                if chosen:
-                    found[node.metadata.name] = None
-        return list(found)
+        return nodes_of(self._machinery.store, targets)
 
     def _hosts(self, names: Iterable[str]) -> list[Host]:
         wanted = set(names)

@@ -1,8 +1,11 @@
-"""Whose pod is it: from a controller to its pods, through the owner references of the API."""
+"""What targets mean: from a controller to its pods through the owner references of the API, from labels and zones to nodes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from svcsim.kube.api.base import OwnerReference
+from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.workloads import ReplicaSet
 from svcsim.kube.store import Store
@@ -54,3 +57,20 @@ def pods_of(store: Store, target: Target) -> list[Pod]:
     if target.index is None:
         return found
     return found[target.index : target.index + 1]
+
+
+def nodes_of(store: Store, targets: Iterable[Target]) -> list[str]:
+    """The names of the nodes that targets mean now, each once."""
+    found: dict[str, None] = {}
+    for target in targets:
+        for node in store.each(Node):
+            labels = node.metadata.labels
+            if target.labels:
+                chosen = all(labels.get(key) == value for key, value in target.labels)
+            elif target.kind == "zone":
+                chosen = node.zone == target.name
+            else:
+                chosen = target.name in ("*", node.metadata.name)
+            if chosen:
+                found[node.metadata.name] = None
+    return list(found)

@@ -186,6 +186,14 @@ class KubeProxy:
             self.requested = False
             self._journal.add(self._clock.now, Happening.PROXY_STOPPED, self._node)
 
+    def become(self, proxier: Proxier, pace: Pace, settings: SyncSettings, cost: SyncCost) -> None:
+        """Let the process that starts next run another mode; the one that ran must have stopped."""
+        self.proxier = proxier
+        self._pace = pace
+        self._settings = settings
+        self._cost = cost
+        self._full_ns = 0
+
     def start(self, *, forgotten: bool = False) -> None:
         """The process starts: it lists everything and syncs in full; `forgotten`: the node lost power in the meantime."""
         if self.running:

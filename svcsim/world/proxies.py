@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from svcsim.calibration.costs import Costs, costs_of
 from svcsim.calibration.profile import Profile
@@ -254,7 +255,7 @@ class Proxies:
         costs = self.costs(mode)
 
         def cost_ns(prepared: Prepared, services: int) -> int:
-            kind = "full" if prepared.full else "partial"
+            kind: Literal["full", "partial"] = "full" if prepared.full else "partial"
             return costs.programming_ns(kind, services, prepared.services, prepared.rules, saved=prepared.saved)
 
         return cost_ns

@@ -13,6 +13,7 @@ from svcsim.datapath.network import Network
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Happening, Journal
 from svcsim.faults.acts import Acts
+from svcsim.faults.owners import nodes_of
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
@@ -20,11 +21,12 @@ from svcsim.kube.cluster import ControlPlane, NodeSpec
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Change, Event, Store
 from svcsim.kube.timings import Timings
-from svcsim.kubeproxy.change_tracker import Catalogue
+from svcsim.kubeproxy.change_tracker import Catalogue, Changes
 from svcsim.kubeproxy.sync_loop import KubeProxy, SyncSettings
 from svcsim.linux.address import format_address
 from svcsim.results.records import RecordWriter
 from svcsim.results.result import Result
+from svcsim.scenario.faults import IpvsModules
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.resolved import resolved_yaml
 from svcsim.units import S
@@ -35,7 +37,7 @@ from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.addressing import Machine, machines_of
 from svcsim.world.clients import Clients
 from svcsim.world.containers import Containers
-from svcsim.world.hosts import fabric_of
+from svcsim.world.hosts import charges_of, fabric_of
 from svcsim.world.naming import Naming, dns_objects
 from svcsim.world.outcome import counters_of, names_of, provenance_of, result_of, unended
 from svcsim.world.probes import Probes
@@ -110,7 +112,13 @@ class World:
         self.naming.follow(control.client("coredns"))
         catalogue = Catalogue()
         snapshot = catalogue.snapshot(control.store.each(Service), control.store.each(EndpointSlice))
-        self.proxies = Proxies(self.scenario, self.network, self.costs, self.timings, self.seed, snapshot, catalogue)
+        self.proxies = Proxies(
+            self.scenario, self.network, self.profile, self.costs, self.timings, self.seed, snapshot, catalogue
+        )
+        for fault in self.scenario.faults:
+            # The rest of a run's faults begin with the clock; this one decides how nodes have been set up before.
+            if isinstance(fault, IpvsModules) and fault.at_ns == 0:
+                self.proxies.without_ipvs.update(nodes_of(control.store, fault.on))
         hosts = {host.name: host for host in self.network.fabric.hosts}
         for machine in self.machines:
             self._nodes[machine.name] = self._proxied(machine, hosts[machine.name])
@@ -121,17 +129,44 @@ class World:
             self._lose_power(self._nodes[name])
 
     def _proxied(self, machine: Machine, host: Host) -> _Node:
-        proxies, mode = self.proxies, self.scenario.kubernetes.mode
-        made = proxies.make(machine, host)
-        host.path = made.path
+        made = self.proxies.make(machine, host)
+        proxies, mode = self.proxies, made.mode
+
+        def committed(changes: Changes) -> None:
+            self._lead_packets(node)
+            proxies.clean_conntrack(host, node.proxy.proxier, changes)
+
         kube_proxy = KubeProxy(
             machine.name, made.proxier, self.control.node_client(machine.name, "kube-proxy"), self.clock, self.journal,
-            proxies.pace(mode),
-            SyncSettings(proxies.period_ns(mode), self.timings.proxy_full_sync_period_ns, self.timings.proxy_start_ns),
-            proxies.cost_ns, lambda changes: proxies.clean_conntrack(host, made.proxier, changes),
+            proxies.pace(mode), self._sync_settings(mode), proxies.sync_cost(mode), committed,
         )
+        node = _Node(machine, host, made, kube_proxy)
         kube_proxy.settle()
-        return _Node(machine, host, made, kube_proxy)
+        self._lead_packets(node)
+        return node
+
+    def _sync_settings(self, mode: str) -> SyncSettings:
+        timings = self.timings
+        return SyncSettings(self.proxies.period_ns(mode), timings.proxy_full_sync_period_ns, timings.proxy_start_ns)
+
+    def _lead_packets(self, node: _Node) -> None:
+        """Let packets meet what the node's translator has programmed, at the costs of its mode."""
+        path = node.proxy.path()
+        if node.host.path is not path:
+            node.host.path = path
+            node.host.charges = charges_of(self.proxies.costs(node.proxy.mode))
+
+    def _choose_mode(self, node: _Node) -> None:
+        """kube-proxy is about to start: in which mode depends on what the node's kernel has by now.
+
+        What it finds from before stays in use until its first sync has been written.
+        """
+        mode = self.proxies.mode_of(node.machine)
+        if mode != node.proxy.mode:
+            node.proxy = self.proxies.make(node.machine, node.host)
+            node.kube_proxy.become(
+                node.proxy.proxier, self.proxies.pace(mode), self._sync_settings(mode), self.proxies.sync_cost(mode)
+            )
 
     def _process_exited(self, node: str, key: str, code: int) -> None:
         self.control.kubelet(node).exited(key, code)
@@ -230,11 +265,13 @@ class World:
 
     def kill_container(self, pod: Pod) -> None:
         """The pod's container exits; its kubelet will find out."""
-        self.control.kubelet(pod.spec.node_name).kill(pod.metadata.key)
+        if pod.spec.node_name:
+            self.control.kubelet(pod.spec.node_name).kill(pod.metadata.key)
 
     def fail_readiness(self, pod: Pod, failing: bool) -> None:
         """Let the pod's readiness probes fail, or judge by their answers again."""
-        self.control.kubelet(pod.spec.node_name).fail_readiness(pod.metadata.key, failing=failing)
+        if pod.spec.node_name:
+            self.control.kubelet(pod.spec.node_name).fail_readiness(pod.metadata.key, failing=failing)
 
     def node_down(self, name: str) -> None:
         """Power off: whatever the node held in memory is gone, and nobody is told."""
@@ -267,8 +304,10 @@ class World:
         self.network.fabric.changed()
         self.journal.add(self.clock.now, Happening.NODE_UP, name)
         self.control.kubelet(name).power_on()
+        self._choose_mode(node)
         node.proxy.started()
         node.kube_proxy.start(forgotten=True)
+        self._lead_packets(node)
         self.clients.host_power(host, up=True)
 
     def cut_off(self, names: list[str]) -> None:
@@ -294,7 +333,8 @@ class World:
     def start_proxy(self, name: str) -> None:
         """Start it again."""
         node = self._nodes[name]
-        if node.host.up:
+        if node.host.up and not node.kube_proxy.running:
+            self._choose_mode(node)
             node.proxy.started()
             node.kube_proxy.start()
 

@@ -126,19 +126,19 @@ class Seen:
 
     # ---- the journal -------------------------------------------------------------------------------------------------
 
-    def times(self, kind: Happening, subject: str | None = None, after: float = 0.0, **detail: Any) -> list[float]:
+    def times(self, what: Happening, subject: str | None = None, after: float = 0.0, **detail: Any) -> list[float]:
         """When something happened, in seconds, from `after` on."""
         return [
             entry.at_ns / S
             for entry in self.result.journal.entries
-            if entry.kind is kind and entry.at_ns >= after * S and subject in (None, entry.subject)
+            if entry.kind is what and entry.at_ns >= after * S and subject in (None, entry.subject)
             and all(entry.detail.get(key) == value for key, value in detail.items())
         ]
 
-    def first(self, kind: Happening, subject: str | None = None, after: float = 0.0, **detail: Any) -> float:
+    def first(self, what: Happening, subject: str | None = None, after: float = 0.0, **detail: Any) -> float:
         """When it happened first; fails where it did not."""
-        times = self.times(kind, subject, after, **detail)
-        assert times, f"{kind} of {subject or 'anything'} after {after} s did not happen"
+        times = self.times(what, subject, after, **detail)
+        assert times, f"{what} of {subject or 'anything'} after {after} s did not happen"
         return times[0]
 
     def notes(self) -> list[str]:
