@@ -20,7 +20,7 @@ from svcsim.kube.controllers.endpointslice import plan_for
 from svcsim.kube.controllers.endpointslice_mirroring import MIRRORING_CONTROLLER, mirror, should_mirror
 from svcsim.kube.controllers.node_health import ready_condition, with_ready
 from svcsim.kube.controllers.owned_pods import controller_of, pod_from_template
-from svcsim.kube.controllers.placement import Load, choose_node, nodes_to_score
+from svcsim.kube.controllers.placement import Candidate, Load, candidates, choose_node, nodes_to_score, owner_of
 from svcsim.kube.controllers.replicas import is_active
 from svcsim.kube.controllers.replicaset import replica_status
 from svcsim.kube.controllers.service_pods import is_managed
@@ -139,12 +139,17 @@ class Settling:
                 for address in pod.addresses:
                     block.reserve(address)
         start = 0
+        fitting: dict[str, list[Candidate]] = {}
         for pod in pods:
             if is_imported_pod(pod):
                 continue
             if not pod.spec.node_name:
-                node = choose_node(pod, self._nodes, load, start % max(1, len(self._nodes)))
-                start += nodes_to_score(len(self._nodes))
+                owner = owner_of(pod)
+                nodes = fitting.get(owner)
+                if nodes is None:
+                    nodes = fitting[owner] = candidates(pod, self._nodes)
+                node = choose_node(pod, nodes, load, start % max(1, len(nodes)))
+                start += nodes_to_score(len(nodes)) % max(1, len(nodes))
                 if node is None:
                     continue
                 load.add(pod, node)

@@ -7,7 +7,6 @@ system defaults), component-helpers scheduling/corev1/helpers.go.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,11 +51,11 @@ def owner_of(pod: Pod) -> str:
 
 @dataclass(slots=True)
 class Load:
-    """How many pods there are, by node, and by owner and node or zone."""
+    """How many pods there are: by node, and of each owner by node and by zone (those not terminating)."""
 
-    by_node: Counter[str] = field(default_factory=Counter)
-    by_owner_and_node: Counter[tuple[str, str]] = field(default_factory=Counter)
-    by_owner_and_zone: Counter[tuple[str, str]] = field(default_factory=Counter)
+    by_node: dict[str, int] = field(default_factory=dict)
+    owner_by_node: dict[str, dict[str, int]] = field(default_factory=dict)
+    owner_by_zone: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pods: Iterable[Pod], nodes: Mapping[str, Node]) -> Load:
@@ -71,16 +70,17 @@ class Load:
     def add(self, pod: Pod, node: Node) -> None:
         """A pod more on a node."""
         name, owner = node.metadata.name, owner_of(pod)
-        self.by_node[name] += 1
+        self.by_node[name] = self.by_node.get(name, 0) + 1
         if not pod.is_terminating:
-            self.by_owner_and_node[(owner, name)] += 1
-            self.by_owner_and_zone[(owner, node.zone)] += 1
+            for counts, where in ((self.owner_by_node, name), (self.owner_by_zone, node.zone)):
+                of_owner = counts.setdefault(owner, {})
+                of_owner[where] = of_owner.get(where, 0) + 1
 
 
 def room_for(node: Node, load: Load) -> bool:
     """Whether a node takes one pod more (`allocatable.pods`; without a word of it, any number)."""
     limit = str(node.status.allocatable.get("pods", node.status.capacity.get("pods", "")))
-    return not limit.isdecimal() or load.by_node[node.metadata.name] < int(limit)
+    return not limit.isdecimal() or load.by_node.get(node.metadata.name, 0) < int(limit)
 
 
 def nodes_to_score(nodes: int) -> int:
@@ -93,31 +93,44 @@ def nodes_to_score(nodes: int) -> int:
     return max(100, nodes * max(5, 50 - nodes // 125) // 100)
 
 
-def choose_node(pod: Pod, nodes: Sequence[Node], load: Load, start: int = 0) -> Node | None:
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that a pod fits on, room aside; `unliked` counts taints that it would rather avoid."""
+
+    node: Node
+    name: str
+    zone: str
+    unliked: int
+
+
+def candidates(pod: Pod, nodes: Iterable[Node]) -> list[Candidate]:
+    """The nodes that a pod (or any other of its template) may be placed on."""
+    return [
+        Candidate(
+            node, node.metadata.name, node.zone,
+            sum(taint.effect == "PreferNoSchedule" and toleration_of(pod, taint) is None for taint in node.spec.taints),
+        )
+        for node in nodes
+        if not refusal(pod, node)
+    ]
+
+
+def choose_node(pod: Pod, fitting: Sequence[Candidate], load: Load, start: int = 0) -> Node | None:
     """The node for a pod, None when it fits nowhere; of equally good ones the first.
 
     In large clusters not every node is looked at; `start` says with which to begin.
     """
     owner = owner_of(pod)
-
-    def cost(node: Node) -> tuple[int, int, int, int]:
-        name = node.metadata.name
-        unliked = sum(
-            taint.effect == "PreferNoSchedule" and toleration_of(pod, taint) is None for taint in node.spec.taints
-        )
-        return (
-            unliked,
-            load.by_owner_and_node[(owner, name)],
-            load.by_owner_and_zone[(owner, node.zone)],
-            load.by_node[name],
-        )
-
-    wanted = nodes_to_score(len(nodes))
-    fitting: list[Node] = []
-    for index in range(len(nodes)):
-        node = nodes[(start + index) % len(nodes)]
-        if not refusal(pod, node) and room_for(node, load):
-            fitting.append(node)
-            if len(fitting) == wanted:
-                break
-    return min(fitting, key=cost) if fitting else None
+    on_node, in_zone = load.owner_by_node.get(owner, {}), load.owner_by_zone.get(owner, {})
+    wanted = nodes_to_score(len(fitting))
+    best: Candidate | None = None
+    best_cost: tuple[int, int, int, int] | None = None
+    for index in range(start, start + len(fitting)):
+        each = fitting[index % len(fitting)]
+        cost = (each.unliked, on_node.get(each.name, 0), in_zone.get(each.zone, 0), load.by_node.get(each.name, 0))
+        if (best_cost is None or cost < best_cost) and room_for(each.node, load):
+            best, best_cost = each, cost
+        wanted -= 1
+        if wanted <= 0 and best is not None:
+            break
+    return best.node if best is not None else None

@@ -9,7 +9,7 @@ from collections import deque
 
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
-from svcsim.kube.controllers.placement import Load, choose_node, nodes_to_score
+from svcsim.kube.controllers.placement import Load, candidates, choose_node, nodes_to_score
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import Change, Event, NotFoundError
 from svcsim.kube.timings import Timings
@@ -93,9 +93,9 @@ class Scheduler:
         self._queued.discard(key)
         pod = self._informer.get(Pod, key)
         if pod is not None and not pod.spec.node_name and not pod.is_terminating:
-            nodes = list(self._informer.each(Node))
-            node = choose_node(pod, nodes, self._load(), self._start_at % max(1, len(nodes)))
-            self._start_at += nodes_to_score(len(nodes))
+            fitting = candidates(pod, self._informer.each(Node))
+            node = choose_node(pod, fitting, self._load(), self._start_at % max(1, len(fitting)))
+            self._start_at += nodes_to_score(len(fitting)) % max(1, len(fitting))
             if node is None:
                 self._waiting[key] = None
             else:

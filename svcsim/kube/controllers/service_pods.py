@@ -7,6 +7,7 @@ pkg/api/v1/pod/util.go (FindPort).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 from svcsim.kube.api.endpoints import (
@@ -76,13 +77,15 @@ def address_types(service: Service) -> tuple[Literal["IPv4", "IPv6"], ...]:
     return ("IPv4", "IPv6")
 
 
+@lru_cache(maxsize=1 << 16)
+def _canonical(text: str) -> tuple[str, str]:
+    """(family, canonical text) of an address."""
+    address = parse_address(text)
+    return ("IPv6" if is_ipv6(address) else "IPv4"), format_address(address)
+
+
 def _of_family(pod: Pod, family: str) -> tuple[str, ...]:
-    parsed = [parse_address(text) for text in pod.addresses]
-    return tuple(format_address(address) for address in parsed if is_ipv6(address) == (family == "IPv6"))
-
-
-def _reference(pod: Pod) -> ObjectReference:
-    return ObjectReference(kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid)
+    return tuple(canonical for own, canonical in map(_canonical, pod.addresses) if own == family)
 
 
 def _hostname(pod: Pod, service: Service) -> str:
@@ -90,35 +93,57 @@ def _hostname(pod: Pod, service: Service) -> str:
     return pod.spec.hostname if own and pod.metadata.namespace == service.metadata.namespace else ""
 
 
+# A pod is an endpoint of many Services, and looked at again with each change of another pod: what is made of it is shared.
+
+
+@lru_cache(maxsize=1 << 16)
+def _endpoint(
+    namespace: str, name: str, uid: str, addresses: tuple[str, ...], hostname: str, node: str, zone: str, ready: bool,
+    serving: bool, terminating: bool,
+) -> Endpoint:
+    return Endpoint(
+        addresses=addresses,
+        conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        hostname=hostname or None,
+        target_ref=ObjectReference(kind="Pod", namespace=namespace, name=name, uid=uid),
+        node_name=node or None,
+        zone=zone or None,
+    )
+
+
+@lru_cache(maxsize=1 << 16)
+def _address(namespace: str, name: str, uid: str, address: str, hostname: str, node: str) -> EndpointAddress:
+    reference = ObjectReference(kind="Pod", namespace=namespace, name=name, uid=uid)
+    return EndpointAddress(ip=address, hostname=hostname, node_name=node or None, target_ref=reference)
+
+
 def endpoint_of(pod: Pod, service: Service, family: str, zone: str) -> Endpoint | None:
     """The endpoint of a slice; None when the pod has no address of that family."""
     addresses = _of_family(pod, family)
     if not addresses:
         return None
-    serving = pod.is_ready
-    terminating = pod.is_terminating
-    return Endpoint(
-        addresses=addresses,
-        conditions=EndpointConditions(
-            ready=service.spec.publish_not_ready_addresses or (serving and not terminating),
-            serving=serving,
-            terminating=terminating,
-        ),
-        hostname=_hostname(pod, service) or None,
-        target_ref=_reference(pod),
-        node_name=pod.spec.node_name or None,
-        zone=zone or None,
+    metadata, serving, terminating = pod.metadata, pod.is_ready, pod.is_terminating
+    ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
+    return _endpoint(
+        metadata.namespace, metadata.name, metadata.uid, addresses, _hostname(pod, service), pod.spec.node_name, zone, ready,
+        serving, terminating,
     )
 
 
-def endpoint_address_of(pod: Pod, service: Service) -> EndpointAddress | None:
-    """The address of an Endpoints object, of the Service's first family; None when the pod has none of it."""
-    addresses = _of_family(pod, address_types(service)[0])
+def endpoint_address_of(pod: Pod, service: Service, family: str = "") -> EndpointAddress | None:
+    """The address of an Endpoints object, of the given family or the Service's first; None when the pod has none of it."""
+    addresses = _of_family(pod, family or address_types(service)[0])
     if not addresses:
         return None
-    return EndpointAddress(
-        ip=addresses[0], hostname=_hostname(pod, service), node_name=pod.spec.node_name or None, target_ref=_reference(pod)
+    metadata = pod.metadata
+    return _address(
+        metadata.namespace, metadata.name, metadata.uid, addresses[0], _hostname(pod, service), pod.spec.node_name
     )
+
+
+def same_for_all_pods(service: Service) -> bool:
+    """Whether no Service port has a named target: then ports are the same for every pod."""
+    return not any(isinstance(port.target_port, str) and port.target_port for port in service.spec.ports)
 
 
 def slice_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:

@@ -15,7 +15,14 @@ from svcsim.kube.api.endpoints import MANAGED_BY_LABEL, SERVICE_NAME_LABEL, Endp
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
-from svcsim.kube.controllers.service_pods import address_types, endpoint_of, is_candidate, service_labels, slice_ports
+from svcsim.kube.controllers.service_pods import (
+    address_types,
+    endpoint_of,
+    is_candidate,
+    same_for_all_pods,
+    service_labels,
+    slice_ports,
+)
 from svcsim.kube.controllers.topology_hints import Changes, add_hints, hints_enabled, without_hints
 from svcsim.kube.controllers.traffic_distribution import reconcile_hints
 
@@ -74,15 +81,22 @@ def _desired(
     service: Service, pods: Iterable[Pod], nodes: Mapping[str, Node], family: Family, plan: SlicePlan
 ) -> dict[PortsKey, tuple[Ports, dict[EndpointKey, Endpoint]]]:
     desired: dict[PortsKey, tuple[Ports, dict[EndpointKey, Endpoint]]] = {}
+    common: dict[EndpointKey, Endpoint] | None = None
+    alike = same_for_all_pods(service)
     for pod in pods:
         node = nodes.get(pod.spec.node_name)
         if node is None and pod.spec.node_name and not service.spec.publish_not_ready_addresses:
             plan.missing_nodes.append(pod.spec.node_name)
             continue
         endpoint = endpoint_of(pod, service, family, node.zone if node is not None else "")
-        if endpoint is not None:
+        if endpoint is None:
+            continue
+        members = common
+        if members is None:
             ports = slice_ports(service, pod)
-            desired.setdefault(_ports_key(ports), (ports, {}))[1][_key(endpoint)] = endpoint
+            members = desired.setdefault(_ports_key(ports), (ports, {}))[1]
+            common = members if alike else None
+        members[_key(endpoint)] = endpoint
     return desired
 
 
@@ -99,6 +113,8 @@ def _key(endpoint: Endpoint) -> EndpointKey:
 
 def _same(one: Endpoint, other: Endpoint) -> bool:
     """Equal in all that matters beyond the key; hints are not compared, and a pod's version is no difference."""
+    if one is other:
+        return True
     same_uid = (one.target_ref.uid if one.target_ref else "") == (other.target_ref.uid if other.target_ref else "")
     same_place = one.node_name == other.node_name and one.zone == other.zone
     return same_uid and same_place and _states(one) == _states(other)
@@ -260,7 +276,9 @@ def _hinted(service: Service, changes: Changes, settings: SliceSettings) -> Chan
         return add_hints(changes, settings.cpu_ratios).changes
     if service.spec.traffic_distribution:
         return reconcile_hints(changes, service.spec.traffic_distribution)
-    return without_hints(changes)
+    pieces = (*changes.create, *changes.update, *changes.unchanged)
+    hinted = any(endpoint.hints is not None for piece in pieces for endpoint in piece.endpoints)
+    return without_hints(changes) if hinted else changes
 
 
 def finalise(

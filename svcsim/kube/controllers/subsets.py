@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from svcsim.kube.api.base import ObjectMeta
-from svcsim.kube.api.endpoints import EndpointAddress, Endpoints, EndpointSubset
+from svcsim.kube.api.endpoints import EndpointAddress, Endpoints, EndpointsPort, EndpointSubset
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.controllers.endpoint_subsets import repack_subsets
 from svcsim.kube.controllers.service_pods import (
     HEADLESS_LABEL,
+    address_types,
     endpoint_address_of,
-    find_port,
     is_candidate,
+    same_for_all_pods,
     service_labels,
     subset_ports,
 )
@@ -26,21 +27,28 @@ MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 CONTROLLER = "endpoint-controller"
 
 
-def _subsets(service: Service, pods: Iterable[Pod]) -> Iterable[EndpointSubset]:
-    publish = service.spec.publish_not_ready_addresses
+def _subsets(service: Service, pods: Iterable[Pod]) -> list[EndpointSubset]:
+    """The addresses of pods with the same ports stand together."""
+    publish, family = service.spec.publish_not_ready_addresses, address_types(service)[0]
+    common: tuple[EndpointsPort, ...] | None = None
+    found: dict[tuple[EndpointsPort, ...], tuple[list[EndpointAddress], list[EndpointAddress]]] = {}
+    if not service.spec.ports and not service.spec.is_headless:
+        return []
     for pod in pods:
         if not is_candidate(pod, include_terminating=publish):
             continue
-        address = endpoint_address_of(pod, service)
+        address = endpoint_address_of(pod, service, family)
         if address is None:
             continue
-        ready = publish or pod.is_ready
-        members: tuple[tuple[EndpointAddress, ...], tuple[EndpointAddress, ...]] = ((address,), ()) if ready else ((), (address,))
-        if not service.spec.ports:
-            if service.spec.is_headless:
-                yield EndpointSubset(addresses=members[0], not_ready_addresses=members[1])
-        elif any(find_port(pod, port) is not None for port in service.spec.ports):
-            yield EndpointSubset(addresses=members[0], not_ready_addresses=members[1], ports=subset_ports(service, pod))
+        ports = common if common is not None else subset_ports(service, pod)
+        if common is None and same_for_all_pods(service):
+            common = ports
+        if ports or not service.spec.ports:
+            found.setdefault(ports, ([], []))[0 if publish or pod.is_ready else 1].append(address)
+    return [
+        EndpointSubset(addresses=tuple(ready), not_ready_addresses=tuple(others), ports=ports)
+        for ports, (ready, others) in found.items()
+    ]
 
 
 def truncate(subsets: Sequence[EndpointSubset], limit: int) -> tuple[tuple[EndpointSubset, ...], bool]:
