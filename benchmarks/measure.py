@@ -21,6 +21,9 @@ from benchmarks.calibrate import bare_timeouts_per_s
 SCENARIOS = Path(__file__).parent / "scenarios"
 Measurement = dict[str, float]
 
+ONCE_BUILT = {"10 Services, 1 change/s": "services-10", "20,000 Services, 1 change/s": "services-20000"}
+"""Cases of which the rate without building counts."""
+
 PEERS = {
     "simpy, process a request": ("simpy_process", 60_000),
     "ciw": ("ciw_network", 15_000),
@@ -33,8 +36,6 @@ SIMULATED = {
     "new connection, ipvs/lc": "ipvs",
     "new connection, nftables": "nftables",
     "keep-alive, userspace": "userspace",
-    "10 Services, 1 change/s": "services-10",
-    "20,000 Services, 1 change/s": "services-20000",
     "queueing path": "queueing-path",
 }
 
@@ -65,6 +66,24 @@ def simulated(scenario: str) -> Measurement:
         "p99_ms": result.latency.p99 / 1e6,
         "conntrack_peak": float(sum(result.counters.conntrack_peak.values())),
     }
+
+
+def once_built(scenario: str) -> Measurement:
+    """The rate of a running world: a long run less a short one, each with the same building."""
+    import svcsim
+
+    rate = bare_timeouts_per_s()
+
+    def run(duration: str) -> tuple[int, float]:
+        loaded = svcsim.load(SCENARIOS / f"{scenario}.yaml", {"run.duration": duration})
+        gc.collect()
+        start = time.process_time()
+        result = svcsim.run_one(loaded)
+        return len(result.requests.latency_ns), time.process_time() - start
+
+    few, short = run("4s")
+    many, long = run("33s")
+    return _rates(many - few, long - short, rate) | {"build_seconds": short - few * (long - short) / (many - few)}
 
 
 def memory_of_records() -> Measurement:
@@ -125,6 +144,8 @@ def case(name: str) -> Callable[[], Measurement]:
         return lambda: peer(*PEERS[name])
     if name in SIMULATED:
         return lambda: simulated(SIMULATED[name])
+    if name in ONCE_BUILT:
+        return lambda: once_built(ONCE_BUILT[name])
     return {"records": memory_of_records, "conntrack": memory_of_conntrack, "build": build}[name]
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import service_path
-from benchmarks.measure import PEERS, SCENARIOS, SIMULATED
+from benchmarks.measure import ONCE_BUILT, PEERS, SCENARIOS, SIMULATED
 from svcsim.analysis.queueing import mmc
 from svcsim.scenario.loader import load
 
 NEEDS = {"simpy_process": "simpy", "ciw_network": "ciw", "salabim_components": "salabim", "nspy_wires": "ns"}
 
 
-@pytest.mark.parametrize("name", [*SIMULATED.values(), "build", "small"])
+@pytest.mark.parametrize("name", [*SIMULATED.values(), *ONCE_BUILT.values(), "build", "small"])
 def test_every_scenario_is_valid(name: str) -> None:
     scenario = load(SCENARIOS / f"{name}.yaml")
     assert scenario.name == name
@@ -24,7 +24,7 @@ def test_every_scenario_is_valid(name: str) -> None:
 
 def test_no_scenario_is_left_over() -> None:
     files = {file.stem for file in Path(SCENARIOS).glob("*.yaml")}
-    assert files == {*SIMULATED.values(), "build", "small", "cluster", "path"}
+    assert files == {*SIMULATED.values(), *ONCE_BUILT.values(), "build", "small", "cluster", "path"}
 
 
 def test_the_bound_by_a_random_pick_is_theory() -> None:
