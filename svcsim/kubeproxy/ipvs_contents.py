@@ -52,15 +52,15 @@ class Contents:
             self.objects, self.node_port_objects, self.signature,
         )
 
-    def membership(self, destination: Destination) -> Membership:
-        """The sets that hold a destination, by all ports that claim it."""
+    def membership(self, destination: Destination) -> int:
+        """The sets that hold a destination, by all ports that claim it (bits of `Membership`)."""
         if self.rivals and destination in self.rivals:
-            found = Membership.NONE
+            found = 0
             for server in self.rivals[destination]:
                 found |= server.membership
             return found
         standing = self.destinations.get(destination)
-        return standing.membership if standing is not None else Membership.NONE
+        return standing.membership if standing is not None else 0
 
     def claims(self, destination: Destination) -> tuple[VirtualServer, ...]:
         """All virtual servers that claim a destination."""
@@ -100,7 +100,7 @@ class Contents:
         for server in programme.servers:
             if server.address:
                 _add(self.bound, server.address, step)
-                for flag in server.membership:
+                for flag in Membership(server.membership):
                     _add(self.memberships, flag, step)
                 if server.source_ranges and server.allow_from_node:
                     _add(self.memberships, "allow from node", step)

@@ -19,8 +19,9 @@ from svcsim.kubeproxy import ipvs_sets as sets
 from svcsim.kubeproxy.ipvs_programme import Destination, VirtualServer
 from svcsim.kubeproxy.ipvs_proxier import IpvsProxier
 from svcsim.kubeproxy.ipvs_sets import Membership, set_name
-from svcsim.linux.address import format_endpoint
+from svcsim.linux.address import Prefix, format_endpoint
 from svcsim.linux.ipvs.connections import IpvsConnection
+from svcsim.linux.ipvs.services import VirtualService
 from svcsim.linux.ipvs.table import Dropped
 from svcsim.linux.netfilter.recent import RecentState
 from svcsim.linux.netfilter.rules import Ruleset
@@ -28,6 +29,9 @@ from svcsim.linux.netfilter.walk import KernelState, Walk
 from svcsim.linux.packet import SCTP, Decision, Hook, Packet, Step, Verdict
 
 _OUTPUT = Hook.OUTPUT
+_CLUSTER = int(Membership.CLUSTER_IP)
+_BALANCER = int(Membership.LOAD_BALANCER)
+_FIREWALL = int(Membership.LOAD_BALANCER_FIREWALL)
 _MEMBERSHIP_OF = {
     sets.CLUSTER_IP.name: Membership.CLUSTER_IP,
     sets.EXTERNAL_IP.name: Membership.EXTERNAL_IP,
@@ -58,28 +62,46 @@ class _After(NamedTuple):
     rules: int
 
 
+class _Door:
+    """A virtual server as packets find it: what is asked for, what stands in the kernel, and what the rules said so far."""
+
+    __slots__ = ("balancer", "before", "guarded", "service", "wanted")
+
+    def __init__(self, wanted: VirtualServer, membership: int) -> None:
+        self.wanted = wanted
+        self.service: VirtualService | None = None
+        self.guarded = bool(membership & _FIREWALL)
+        self.balancer = bool(membership & _BALANCER)
+        self.before: dict[int, _Before] = {}
+
+
 class IpvsNode:
     """Implements `svcsim.linux.packet.FirstPacketPath` over what a node's proxier has programmed."""
 
     def __init__(self, proxier: IpvsProxier) -> None:
         self.proxier = proxier
         settings = proxier.settings
-        self._loopback = settings.loopback
-        self._pods = settings.cluster_cidr if settings.detects_local_traffic else None
+        self._loopback = _compared(settings.loopback)
+        pods = settings.cluster_cidr if settings.detects_local_traffic else None
+        self._pods = _compared(pods) if pods is not None else (0, -1)
+        self._own = frozenset(settings.local_ips)
         self._names = {set_name(ipset, ipv6=settings.is_ipv6): ipset.name for ipset in sets.IPSETS}
         self._kernel = KernelState(self.is_local, RecentState(), in_set=self._in_set)
         self._generation = -1
         self._rules: Ruleset = {}
+        self._doors: dict[Destination, _Door] = {}
         self._before: dict[tuple[object, ...], _Before] = {}
         self._after: dict[tuple[object, ...], _After] = {}
 
     def is_local(self, address: int) -> bool:
         """Whether the node's kernel delivers packets for this address itself: its own, those of kube-ipvs0, loopback."""
-        return address in self.proxier.contents.bound or self.proxier.settings.is_local_address(address)
+        shift, value = self._loopback
+        return address in self.proxier.contents.bound or address in self._own or address >> shift == value
 
     def _refresh(self) -> None:
         """A sync has gone by: the rules, and so what they say, may have changed."""
         self._generation = self.proxier.generation
+        self._doors.clear()
         rules = self.proxier.rules()
         if rules != self._rules:
             self._rules = rules
@@ -94,26 +116,34 @@ class IpvsNode:
         if self._generation != proxier.generation:
             self._refresh()
         protocol, source, source_port, destination, port, hook = packet
-        wanted = proxier.wanted((destination, protocol, port))
+        place = (destination, protocol, port)
+        door = self._doors.get(place)
+        if door is None:
+            wanted = proxier.wanted(place)
+            if wanted is None:
+                return self._pass(packet, now_ns)
+            door = self._doors[place] = _Door(wanted, proxier.contents.membership(place))
         if hook is _OUTPUT:
             source = self._source(packet)
-        key = self._class(protocol, source, destination, port, hook, wanted)
-        before = self._before.get(key)
+        view = self._view(source, protocol, port, hook)
+        if door.guarded:
+            view |= self._guard(source, place) << 5
+        before = door.before.get(view)
         if before is None:
-            before = self._before[key] = self._walk_before(packet, wanted, now_ns)[0]
-        if before.verdict is not None or wanted is None:
-            verdict = before.verdict if before.verdict is not None else Verdict.NO_MATCH
-            return Decision(verdict, destination, port, before.masquerade, 0, 0, before.rules)
-        service = proxier.service((destination, protocol, port), wanted, now_ns)
+            before = door.before[view] = self._say(packet, door.wanted, view, now_ns)
+        if before.verdict is not None:
+            return Decision(before.verdict, destination, port, before.masquerade, 0, 0, before.rules)
+        service = door.service
+        if service is None:
+            service = door.service = proxier.service(place, door.wanted, now_ns)
         flow = proxier.table.connect(service, source, source_port, now_ns)
         if flow is None:
             return Decision(Verdict.REJECT, destination, port, False, 0, 0, before.rules)
         if flow is Dropped.SILENTLY:
             return Decision(Verdict.DROP, destination, port, False, 0, 0, before.rules)
         server = flow.server
-        hairpin = source == server.address and self._loops_back(wanted, server.address, server.port)
-        forbidden = source == destination and Membership.LOAD_BALANCER in wanted.membership
-        after_key = (before.mark, hairpin, (destination, protocol, port) if forbidden else None)
+        hairpin = source == server.address and self._loops_back(door.wanted, server.address, server.port)
+        after_key = (before.mark, hairpin, place if door.balancer and source == destination else None)
         after = self._after.get(after_key)
         if after is None:
             after = self._after[after_key] = self._walk_after(packet, flow, before.mark, now_ns)[0]
@@ -121,6 +151,15 @@ class IpvsNode:
         return Decision(
             verdict, server.address, server.port, after.masquerade, 0, 0, before.rules + after.rules, flow
         )
+
+    def _pass(self, packet: Packet, now_ns: int) -> Decision:
+        """What is no virtual server's goes all the way by the rules."""
+        protocol, _, _, destination, port, hook = packet
+        source = self._source(packet)
+        view = self._view(source, protocol, port, hook)
+        before = self._say(packet, None, view, now_ns)
+        verdict = before.verdict if before.verdict is not None else Verdict.NO_MATCH
+        return Decision(verdict, destination, port, before.masquerade, 0, 0, before.rules)
 
     def _source(self, packet: Packet) -> int:
         """The source of a packet of the node: a virtual address answers to itself."""
@@ -130,32 +169,49 @@ class IpvsNode:
             return destination
         return packet.source
 
-    def _class(
-        self, protocol: int, source: int, destination: int, port: int, hook: Hook, wanted: VirtualServer | None
-    ) -> tuple[object, ...]:
+    def _view(self, source: int, protocol: int, port: int, hook: Hook) -> int:
+        """What the rules ask about a packet's source, and the hook, as bits."""
+        view = 1 if hook is _OUTPUT else 0
+        shift, value = self._pods
+        if source >> shift == value:
+            view |= 2
+        shift, value = self._loopback
+        if source >> shift == value:
+            view |= 4 | 8
+        contents = self.proxier.contents
+        if source in contents.bound:
+            view |= 8
+            if contents.membership((source, protocol, port)) & _CLUSTER:
+                view |= 16
+        elif source in self._own:
+            view |= 8
+        return view
+
+    def _say(self, packet: Packet, wanted: VirtualServer | None, view: int, now_ns: int) -> _Before:
+        """What the rules before IPVS say, remembered by all that they ask."""
+        key = self._class(packet, wanted, view)
+        before = self._before.get(key)
+        if before is None:
+            before = self._before[key] = self._walk_before(packet, wanted, now_ns)[0]
+        return before
+
+    def _class(self, packet: Packet, wanted: VirtualServer | None, view: int) -> tuple[object, ...]:
         """All that the rules before IPVS ask about a packet."""
+        protocol, destination, port = packet.protocol, packet.destination, packet.destination_port
         proxier = self.proxier
         contents = proxier.contents
-        membership = contents.membership((destination, protocol, port)) if wanted is not None else Membership.NONE
+        if wanted is None and not self.is_local(destination):
+            return (view,)
         node_port = contents.destinations.get((0, protocol, port))
-        guarded = 0
-        if Membership.LOAD_BALANCER_FIREWALL in membership:
-            guarded = self._guard(source, (destination, protocol, port))
         return (
-            hook,
+            view,
             wanted is None,
-            membership,
-            guarded,
-            source in self._loopback,
-            self._pods is not None and source in self._pods,
-            Membership.CLUSTER_IP in contents.membership((source, protocol, port)),
+            contents.membership((destination, protocol, port)),
             protocol,
             0 if node_port is None else 1 + node_port.policy_local,
             destination in proxier.node_port_addresses,
             destination in contents.bound and destination not in proxier.node_addresses,
-            self.is_local(destination),
             port in contents.health_checks,
-            self.is_local(source),
         )
 
     def _guard(self, source: int, destination: Destination) -> int:
@@ -245,7 +301,7 @@ class IpvsNode:
         address = walk.source if fields.startswith("src") else walk.destination
         destination = (address, walk.protocol, walk.port)
         if membership is not None:
-            return membership in contents.membership(destination)
+            return bool(membership & contents.membership(destination))
         if ipset == sets.LOAD_BALANCER_SOURCE_CIDR.name:
             return any(walk.source in block for claim in contents.claims(destination) for block in claim.source_ranges)
         if ipset == sets.LOAD_BALANCER_SOURCE_IP.name:
@@ -279,3 +335,9 @@ def _through(way: Walk, hooks: list[tuple[str, str]]) -> Verdict | None:
         if verdict is not None:
             return verdict
     return None
+
+
+def _compared(block: Prefix) -> tuple[int, int]:
+    """Shift and value by which an address is seen to lie in a block: `address >> shift == value`."""
+    shift = block.bits - block.length
+    return shift, block.base >> shift

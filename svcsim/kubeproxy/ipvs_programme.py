@@ -35,7 +35,7 @@ class VirtualServer:
     port: int
     endpoints: tuple[EndpointInfo, ...]
     persistence_ns: int = 0
-    membership: Membership = Membership.NONE
+    membership: int = 0
     policy_local: bool = False
     source_ranges: tuple[Prefix, ...] = ()
     allow_from_node: bool = False
@@ -79,7 +79,7 @@ def build(
     protocol = port.protocol_number
     persistence_ns = (port.affinity_seconds or 0) * S
 
-    def server(address: int, number: int, membership: Membership, ranges: tuple[Prefix, ...] = ()) -> VirtualServer:
+    def server(address: int, number: int, membership: int, ranges: tuple[Prefix, ...] = ()) -> VirtualServer:
         return VirtualServer(
             port.name, protocol, address, number, external_endpoints, persistence_ns, membership, port.external_policy_local,
             ranges, bool(ranges) and allow_from_node,
@@ -88,19 +88,19 @@ def build(
     internal_endpoints = (used.local or cluster) if port.internal_policy_local else cluster
     servers = [
         VirtualServer(
-            port.name, protocol, port.cluster_ip, port.port, internal_endpoints, persistence_ns, Membership.CLUSTER_IP
+            port.name, protocol, port.cluster_ip, port.port, internal_endpoints, persistence_ns, int(Membership.CLUSTER_IP)
         )
     ]
-    external = Membership.EXTERNAL_IP_LOCAL if port.external_policy_local else Membership.EXTERNAL_IP
+    external = int(Membership.EXTERNAL_IP_LOCAL if port.external_policy_local else Membership.EXTERNAL_IP)
     servers += [server(address, port.port, external) for address in port.external_ips]
-    balancer = Membership.LOAD_BALANCER
+    balancer = int(Membership.LOAD_BALANCER)
     if port.external_policy_local:
         balancer |= Membership.LOAD_BALANCER_LOCAL
     if port.source_ranges:
         balancer |= Membership.LOAD_BALANCER_FIREWALL
     servers += [server(address, port.port, balancer, port.source_ranges) for address in port.load_balancer_vips]
     if port.node_port:
-        servers.append(server(0, port.node_port, Membership.NONE))
+        servers.append(server(0, port.node_port, 0))
     digest = blake2b(number.to_bytes(8, "little"), digest_size=16).digest()
     nodes = frozenset(each.node_name for each in endpoints if each.node_name)
     weights = [(2 if each.address else 1) + len(each.endpoints) for each in servers]

@@ -314,7 +314,7 @@ class IpvsProxier:
                 continue
             entry = IpsetEntry(server.address, server.port, protocol)
             for membership, ipset in _MEMBERSHIP_SETS:
-                if membership in server.membership:
+                if membership & server.membership:
                     found[ipset].add(entry)
             for block in server.source_ranges:
                 found[sets.LOAD_BALANCER_SOURCE_CIDR].add(entry._replace(net=block))

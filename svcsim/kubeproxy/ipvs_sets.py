@@ -22,7 +22,7 @@ MIN_IPSET_VERSION = (6, 0)
 
 
 class Membership(IntFlag):
-    """The sets over address and port that a destination is in."""
+    """The sets over address and port that a destination is in; what is stored are plain ints (flags of enum are slow)."""
 
     NONE = 0
     CLUSTER_IP = 1

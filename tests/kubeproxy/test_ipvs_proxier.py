@@ -110,7 +110,7 @@ def test_without_endpoints_the_virtual_server_refuses_and_other_ports_of_its_add
 
 
 def test_connections_go_round_and_each_node_has_its_own_order() -> None:
-    cluster = Cluster(order=lambda endpoints: reversed(endpoints))
+    cluster = Cluster(order=reversed)
     cluster.apply(service("web", "10.96.0.10", 80), piece("web", "10.0.1.1", "10.0.1.2", "10.0.1.3"))
     assert [cluster.connect().destination & 0xFF for _ in range(4)] == [1, 2, 3, 1]
 

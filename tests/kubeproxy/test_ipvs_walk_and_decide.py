@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
 from svcsim.kubeproxy.ipvs_node import IpvsNode
 from svcsim.kubeproxy.ipvs_proxier import IpvsLibrary, IpvsProxier
+from svcsim.kubeproxy.ipvs_sets import Membership
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.linux.address import parse_address
 from svcsim.linux.ipvs import IpvsConnection, IpvsSysctls, IpvsTable
@@ -94,7 +95,10 @@ def test_the_rules_say_the_same_to_all_packets_of_a_class(data: st.DataObject) -
     ):
         packet = Packet(protocol, source, 40000, destination, port, hook)
         wanted = here.proxier.wanted((destination, protocol, port))
-        key = here._class(protocol, here._source(packet), destination, port, hook, wanted)
+        view = here._view(here._source(packet), protocol, port, hook)
+        if here.proxier.contents.membership((destination, protocol, port)) & Membership.LOAD_BALANCER_FIREWALL:
+            view |= here._guard(here._source(packet), (destination, protocol, port)) << 5
+        key = here._class(packet, wanted, view)
         before = here._walk_before(packet, wanted, 0)[0]
         assert classes.setdefault(key, before) == before, packet
 
