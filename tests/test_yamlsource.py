@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svcsim.errors import InputError, UsageError
-from svcsim.yamldump import dump
+from svcsim.yamldump import dump, dump_line
 from svcsim.yamlsource import MAX_DEPTH, MAX_PROBLEMS, WrittenFloat, decode, parse, path_text, read, scalar
 
 
@@ -226,3 +226,10 @@ def test_only_a_plain_merge_key_merges() -> None:
     assert only("a: &a {x: 1}\nb: {<<: *a}\nc: {'<<': *a}") == {"a": {"x": 1}, "b": {"x": 1}, "c": {"<<": {"x": 1}}}
     assert only("a: &a {x: 1}\nc: &c {y: 2}\nb: {<<: [*a, *c]}") == {"a": {"x": 1}, "c": {"y": 2}, "b": {"x": 1, "y": 2}}
     assert mistakes("a: {<<: 5}") == ["x.yaml:1:4: a: '<<' merges mappings only"]
+
+
+@given(TREES)
+def test_what_is_written_in_a_line_is_read_back_the_same(tree: object) -> None:
+    assert only(f"- {dump_line(tree)}\n") == [tree]
+    assert only(f"- {dump_line(['😀', chr(92) + 'ud83d' + chr(92) + 'ude00', chr(92) + '😀'])}") == [
+        ["😀", chr(92) + "ud83d" + chr(92) + "ude00", chr(92) + "😀"]]

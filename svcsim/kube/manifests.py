@@ -8,7 +8,7 @@ an API server writes (status text, versions, managed fields) does not matter. A 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,24 +102,28 @@ def read_object(manifests: Manifests, data: object, document: Document, at: Data
     if problems:
         return problems
     api_version, kind_name = data["apiVersion"], data["kind"]
-    if kind_name.endswith("List") and isinstance(data.get("items", []), list | None):
-        return _read_items(manifests, data, kind_name.removesuffix("List"), document, at)
+    if is_list(data):
+        return [problem for item, path in items_of(data, at) for problem in read_object(manifests, item, document, path)]
     kind = kind_of(api_version, kind_name)
     if kind is None:
         return _not_read(manifests, api_version, kind_name, document, at)
     return _read_one(manifests, kind, data, document, at)
 
 
-def _read_items(
-    manifests: Manifests, data: dict[str, Any], item_kind: str, document: Document, at: DataPath
-) -> list[Problem]:
-    problems = []
+def is_list(data: object) -> bool:
+    """Whether a manifest is a List of others, or a typed list such as the API server returns."""
+    if not isinstance(data, dict) or not isinstance(data.get("apiVersion"), str) or not isinstance(data.get("kind"), str):
+        return False
+    return bool(data["apiVersion"]) and data["kind"].endswith("List") and isinstance(data.get("items", []), list | None)
+
+
+def items_of(data: dict[str, Any], at: DataPath = ()) -> Iterator[tuple[object, DataPath]]:
+    """The manifests in a list, each with its path; items of a typed list do not repeat what they are and get it here."""
+    item_kind = data["kind"].removesuffix("List")
     for i, item in enumerate(data.get("items") or []):
-        # Items of a typed list, such as the API server returns, do not repeat what they are.
         if item_kind and isinstance(item, dict) and "kind" not in item:
             item = {"apiVersion": data["apiVersion"], "kind": item_kind, **item}
-        problems += read_object(manifests, item, document, (*at, "items", i))
-    return problems
+        yield item, (*at, "items", i)
 
 
 def _not_read(

@@ -24,12 +24,42 @@ from svcsim.yamlsource import DataPath
 
 BUILT_IN = ("kube-system/kube-dns", "default/kubernetes")
 """Services that every cluster has."""
+NAMED = 5
+"""So many names a note lists."""
 Owner = Deployment | ReplicaSet | StatefulSet | ReplicationController | DaemonSet
 
 
 def check(scenario: Scenario, places: Places, notes: list[str]) -> list[Problem]:
     """Every mistake that only the scenario as a whole shows; oddities are added to the notes."""
-    return list(_Checks(scenario, places, notes).all())
+    return list(_Checks(scenario, places, notes, _Inventory.of(scenario.objects)).all())
+
+
+@dataclass(frozen=True, slots=True)
+class _Inventory:
+    """What there is, for quick questions: objects by kind and name, pods and templates of pods by label."""
+
+    by_kind: dict[str, dict[str, KubeObject]]
+    by_label: dict[tuple[str, str, str], list[dict[str, str]]]
+    pods: list[tuple[str, dict[str, str]]]
+
+    @classmethod
+    def of(cls, objects: Iterable[KubeObject]) -> _Inventory:
+        """The inventory of some objects."""
+        found = cls({}, {}, [])
+        for obj in objects:
+            found.by_kind.setdefault(obj.kind.lower(), {})[obj.metadata.key] = obj
+            if isinstance(obj, Owner) or obj.kind == "Pod":
+                labels = obj.spec.template.metadata.labels if isinstance(obj, Owner) else obj.metadata.labels
+                found.pods.append((obj.metadata.namespace, labels))
+                for key, value in labels.items():
+                    found.by_label.setdefault((obj.metadata.namespace, key, value), []).append(labels)
+        return found
+
+    def has_pod(self, namespace: str, labels: Iterable[tuple[str, str]]) -> bool:
+        """Whether a pod, or what a controller makes pods from, has all of these labels (at least one)."""
+        (key, value), *rest = labels
+        candidates = self.by_label.get((namespace, key, value), ())
+        return any(all(found.get(name) == wanted for name, wanted in rest) for found in candidates)
 
 
 @dataclass(slots=True)
@@ -37,6 +67,7 @@ class _Checks:
     scenario: Scenario
     places: Places
     notes: list[str]
+    there: _Inventory
 
     def all(self) -> Iterator[Problem]:
         """All mistakes."""
@@ -60,7 +91,7 @@ class _Checks:
     # ---- what there is -----------------------------------------------------------------------------------------------
 
     def _of_kind(self, kind: str) -> dict[str, KubeObject]:
-        return {obj.metadata.key: obj for obj in self.scenario.objects if obj.kind.lower() == kind}
+        return self.there.by_kind.get(kind, {})
 
     def _applied(self) -> set[tuple[str, str]]:
         """(kind, namespace/name) of what faults create later."""
@@ -84,19 +115,6 @@ class _Checks:
 
     def _owners(self) -> list[Owner]:
         return [obj for obj in self.scenario.objects if isinstance(obj, Owner)]
-
-    def _pod_labels(self) -> Iterator[tuple[str, dict[str, str]]]:
-        for obj in self.scenario.objects:
-            if isinstance(obj, Owner):
-                yield obj.metadata.namespace, obj.spec.template.metadata.labels
-            elif obj.kind == "Pod":
-                yield obj.metadata.namespace, obj.metadata.labels
-
-    def _selects_pods(self, namespace: str, labels: Iterable[tuple[str, str]]) -> bool:
-        wanted = list(labels)
-        return any(
-            of == namespace and all(found.get(key) == value for key, value in wanted) for of, found in self._pod_labels()
-        )
 
     # ---- names -------------------------------------------------------------------------------------------------------
 
@@ -142,7 +160,7 @@ class _Checks:
             if source.node != "*" and node_names is not None and source.node not in node_names:
                 yield self.places.problem(path, _unknown("node", source.node, node_names))
         elif source.labels is not None:
-            if not self._selects_pods(source.namespace, source.labels.items()):
+            if not self.there.has_pod(source.namespace, source.labels.items()):
                 yield self.places.problem(path, f"no pod of namespace {source.namespace} has these labels")
         else:
             for kind in (*POD_OWNERS[:3], "pod"):
@@ -215,7 +233,7 @@ class _Checks:
         self, target: Target, path: DataPath, node_names: tuple[str, ...] | None, fault: Fault | None = None
     ) -> Iterator[Problem]:
         if target.labels:
-            if target.kind == "pod" and not self._selects_pods(target.namespace, target.labels):
+            if target.kind == "pod" and not self.there.has_pod(target.namespace, target.labels):
                 yield self.places.problem(path, f"no pod of namespace {target.namespace} has these labels")
             return
         if target.name == "*":
@@ -322,14 +340,19 @@ class _Checks:
                 yield self.places.problem(("calibration", "overrides", name), str(error))
 
     def _servers(self) -> None:
-        pods = list(self._pod_labels())
+        pods = self.there.pods
         for i, servers in enumerate(self.scenario.servers):
             if pods and not any(servers.matches(namespace, labels) for namespace, labels in pods):
                 self.notes.append(f"servers[{i}]: no pod has the labels {servers.match}")
-        for obj in self.scenario.objects:
-            if isinstance(obj, Service) and obj.spec.selector and obj.spec.type != "ExternalName":
-                if not self._selects_pods(obj.metadata.namespace, obj.spec.selector.items()):
-                    self.notes.append(f"Service {obj.metadata.key} selects no pod of the manifests")
+        alone = [
+            obj.metadata.key
+            for obj in self._of_kind("service").values()
+            if isinstance(obj, Service) and obj.spec.selector and obj.spec.type != "ExternalName"
+            and not self.there.has_pod(obj.metadata.namespace, obj.spec.selector.items())
+        ]
+        if alone:
+            names = ", ".join(alone[:NAMED]) + (f" and {len(alone) - NAMED} more" if len(alone) > NAMED else "")
+            self.notes.append(f"no pod of the manifests is selected by: Service {names}")
 
 
 def _unknown(what: str, name: str, valid: Iterable[str], where: str = "") -> str:

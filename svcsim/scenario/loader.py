@@ -6,13 +6,15 @@ and path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from svcsim.errors import InputError, Problem, UsageError
-from svcsim.kube.manifests import Manifests, read_object
+from svcsim.kube.manifests import Manifests, is_list, items_of, read_object
 from svcsim.scenario.checks import check
 from svcsim.scenario.completion import complete
 from svcsim.scenario.distribution import samples
@@ -42,17 +44,24 @@ def loads(
     overrides: Mapping[str, Any] | None = None,
 ) -> Scenario:
     """The scenario of a text; files that it names are looked for in `base`."""
+    with _without_collection():
+        return _loaded(text, file, base or Path.cwd(), name, overrides or {})
+
+
+def _loaded(text: str, file: str, base: Path, name: str, overrides: Mapping[str, Any]) -> Scenario:
     from svcsim.scenario.expansion import check_comparison
 
     minor: list[Problem] = []
     documents = parse(text, file, minor)
     scenario_at = _scenario_document(documents)
-    reading = _Reading(base or Path.cwd(), Places(documents[scenario_at]), minor=minor)
+    reading = _Reading(base, Places(documents[scenario_at]), minor=minor)
     data = dict(documents[scenario_at].root)  # type: ignore[call-overload]
-    reading.override(data, overrides or {})
+    reading.override(data, {path: value for path, value in overrides.items() if not path.startswith("manifests[")})
     reading.inline_files(data)
     reading.inline_profile(data)
-    reading.manifests_of(data, [document for i, document in enumerate(documents) if i != scenario_at])
+    reading.gather(data, [document for i, document in enumerate(documents) if i != scenario_at])
+    reading.override(data, {path: value for path, value in overrides.items() if path.startswith("manifests[")})
+    reading.read(data)
     scenario, problems = assemble(data, reading.manifests, reading.places, file, name)
     if scenario is not None:
         problems += check_comparison(scenario, reading.places)
@@ -60,6 +69,18 @@ def loads(
     if found or scenario is None:
         raise InputError(found)
     return scenario
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let the garbage collector rest: what is read is kept, and going over it again and again would double the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def in_order(minor: list[Problem], problems: list[Problem]) -> list[Problem]:
@@ -122,6 +143,7 @@ class _Reading:
     manifests: Manifests = field(default_factory=Manifests)
     minor: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    gathered: list[_Entry] = field(default_factory=list)
     files: int = 0
 
     def override(self, data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -213,15 +235,14 @@ class _Reading:
                 self.problems += error.problems
         return []
 
-    def manifests_of(self, data: dict[str, Any], further: list[Document]) -> None:
-        """Read all manifests, and put their objects in place of the files that hold them."""
+    def gather(self, data: dict[str, Any], further: list[Document]) -> None:
+        """Put the manifests of files and lists, and those of further documents, into the scenario, one by one."""
         entries = data.get("manifests")
         if entries is None:
             entries = []
         if not isinstance(entries, list):
             self.fail(("manifests",), f"a list is expected, not {plain_kind(entries)}")
             entries = []
-        inline: list[Any] = []
         for i, entry in enumerate(entries):
             path: DataPath = ("manifests", i)
             if isinstance(entry, str):
@@ -229,17 +250,38 @@ class _Reading:
             if isinstance(entry, dict) and "file" in entry and "kind" not in entry:
                 unknown = [key for key in entry if key != "file"]
                 if unknown:
-                    self.problems.append(
-                        self.places.problem((*path, unknown[0]), f"unknown field {unknown[0]!r} beside 'file'", at_key=True)
-                    )
+                    message = f"unknown field {unknown[0]!r} beside 'file'"
+                    self.problems.append(self.places.problem((*path, unknown[0]), message, at_key=True))
                 for document in self._file(entry["file"], (*path, "file")):
-                    self.problems += read_object(self.manifests, document.root, document)
-                    inline.append(document.root)
+                    self._gather(document.root, document, ())
             else:
-                self.problems += read_object(self.manifests, entry, self.places.document, path)
-                inline.append(entry)
+                self._gather(entry, self.places.document, path)
         for document in further:
-            self.problems += read_object(self.manifests, document.root, document)
-            inline.append(document.root)
+            self._gather(document.root, document, ())
+        data["manifests"] = [entry.data for entry in self.gathered]
+
+    def _gather(self, data: Any, document: Document, at: DataPath) -> None:
+        if is_list(data):
+            for item, path in items_of(data, at):
+                self._gather(item, document, path)
+        else:
+            self.gathered.append(_Entry(data, document, at))
+
+    def read(self, data: dict[str, Any]) -> None:
+        """Read all manifests; one that an override changed stands where the override does."""
+        for i, (entry, now) in enumerate(zip(self.gathered, data["manifests"], strict=True)):
+            if now is entry.data:
+                self.problems += read_object(self.manifests, now, entry.document, entry.at)
+            else:
+                named = next(overlay.named for overlay in reversed(self.places.overlays) if overlay.path[:2] == ("manifests", i))
+                self.problems += read_object(self.manifests, now, Document(named, now, (1, 1), {}))
         self.manifests.settle()
-        data["manifests"] = inline
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A manifest and where it stands."""
+
+    data: Any
+    document: Document
+    at: DataPath

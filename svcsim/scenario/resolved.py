@@ -7,7 +7,10 @@ from typing import Any
 from svcsim.scenario.faults import Apply
 from svcsim.scenario.model import Scenario
 from svcsim.units import duration_text
-from svcsim.yamldump import dump
+from svcsim.yamldump import dump, dump_line
+
+MAX_SPREAD = 200
+"""So many manifests are written with a line a field."""
 
 _RAW = {"manifests", "compare"}
 
@@ -44,8 +47,21 @@ def resolved_data(scenario: Scenario) -> dict[str, Any]:
 
 
 def resolved_yaml(scenario: Scenario) -> str:
-    """The complete scenario as the text of a scenario file; loading it gives the same scenario."""
-    return dump(resolved_data(scenario))
+    """The complete scenario as the text of a scenario file; loading it gives the same scenario.
+
+    Manifests by the hundred are written a line each.
+    """
+    data = resolved_data(scenario)
+    manifests = data.get("manifests", ())
+    if len(manifests) <= MAX_SPREAD:
+        return dump(data)
+    sections = []
+    for key, value in data.items():
+        if key == "manifests":
+            sections.append("manifests:\n" + "".join(f"- {dump_line(item)}\n" for item in manifests))
+        else:
+            sections.append(dump({key: value}))
+    return "".join(sections)
 
 
 def _compares(scenario: Scenario, part: str) -> bool:

@@ -12,7 +12,7 @@ from svcsim.errors import InputError
 from svcsim.scenario import Scenario, json_schema, load, loads, resolved_yaml, variants
 from svcsim.scenario.paths import set_value, split
 from svcsim.yamlsource import parse
-from tests.scenario.samples import sample
+from tests.scenario.samples import MANIFESTS, sample
 
 SHIPPED = sorted(Path(__file__).parents[2].joinpath("scenarios").glob("*.yaml"))
 
@@ -49,6 +49,21 @@ def test_a_variant_is_a_whole_scenario_of_its_own() -> None:
     ]
     assert found == [("iptables", [1, 3], {}), ("iptables", [5, 3], {}), ("ipvs/lc", [1, 3], {}), ("ipvs/lc", [5, 3], {})]
     assert [obj.replicas for obj in scenario.objects if obj.kind == "Deployment"] == [3, 3]
+
+
+def test_overrides_and_comparisons_reach_manifests_of_files_and_lists(tmp_path) -> None:
+    (tmp_path / "web.yaml").write_text(MANIFESTS.replace("manifests:\n", "apiVersion: v1\nkind: List\nitems:\n"))
+    path = tmp_path / "s.yaml"
+    path.write_text("manifests: [web.yaml]\nworkloads: []\ncompare: {'manifests[deployment/web].spec.replicas': [4, 5]}\n")
+    scenario = load(path, {"manifests[service/web].spec.ports[http].port": 81})
+    for one in (scenario, loads(resolved_yaml(scenario))):
+        found = [
+            [obj.replicas if obj.kind == "Deployment" else obj.spec.ports[0].port for obj in variant.objects]
+            for _, variant in variants(one)
+        ]
+        assert found == [[81, 4], [81, 5]]
+    with pytest.raises(InputError, match=r"^--set manifests\[service/web\].spec.prts=1:1:1: spec.prts: unknown field 'prts'"):
+        load(path, {"manifests[service/web].spec.prts": 1})
 
 
 def test_null_takes_a_value_away() -> None:
@@ -188,3 +203,17 @@ def test_a_shipped_scenario_with_a_value_changed_or_a_line_lost_is_resolved_or_i
     else:
         resolved = resolved_yaml(scenario)
         assert resolved_yaml(loads(resolved)) == resolved
+
+
+def test_a_large_cluster_is_resolved_quickly_a_line_an_object() -> None:
+    specs = [f"{{ports: [{{port: 80}}], selector: {{app: s{i}}}}}" for i in range(1000)]
+    items = "".join(
+        f"    - {{apiVersion: v1, kind: Service, metadata: {{name: s{i}}}, spec: {spec}}}\n" for i, spec in enumerate(specs))
+    scenario = loads(f"workloads: []\nmanifests:\n  - apiVersion: v1\n    kind: List\n    items:\n{items}")
+    text = resolved_yaml(scenario)
+    assert text.count("\n- {") == 1000
+    again = loads(text)
+    assert again.objects == scenario.objects
+    assert resolved_yaml(again) == text
+    assert scenario.notes == ("no pod of the manifests is selected by: Service default/s0, default/s1, default/s2, default/s3,"
+                              " default/s4 and 995 more",)
