@@ -99,7 +99,9 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", default="", help="cases or groups (peers, svcsim, once built, memory, start) with this in their name")
+    parser.add_argument(
+        "--only", default="", help="cases or groups (peers, svcsim, once built, memory, start) with this in their name"
+    )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     options = parser.parse_args()
     groups = {

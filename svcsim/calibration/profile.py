@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 
 from svcsim.calibration.entries import BASES, COMMON, MODES, PER_MODE, Basis, Entry, units_of, value_mistake
@@ -24,6 +23,7 @@ from svcsim.errors import InputError, Problem, UsageError
 from svcsim.spelling import nearest
 
 DEFAULT_PROFILE = "linux-6.18-measured"
+_FOLDER = Path(__file__).with_name("profiles")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?(?:[eE][-+]?\d{1,2})?)\s*([A-Za-z]+|1)?")
 
 
@@ -103,8 +103,7 @@ class Profile:
 
 def shipped_profiles() -> list[str]:
     """Names of the profiles that come with svcsim."""
-    folder = resources.files("svcsim.calibration") / "profiles"
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
 def load_profile(name_or_path: str | Path | None = None, overrides: Mapping[str, float | str] | None = None) -> Profile:
@@ -189,7 +188,7 @@ def _shipped_text(name: str) -> str:
     known = shipped_profiles()
     if name not in known:
         raise UsageError(f"no cost profile {name!r}{nearest(name, known)}; a file of your own ends with .toml")
-    return (resources.files("svcsim.calibration") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
+    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _from_file(path: Path) -> Profile:
