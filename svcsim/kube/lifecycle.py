@@ -135,8 +135,12 @@ class PodAddresses:
         return tuple(text for index in range(len(self.prefixes)) if (text := self._one(index)))
 
     def reserve(self, address: str) -> None:
-        """Take an address that a pod has already."""
-        self._taken.add(parse_address(address))
+        """Take an address that a pod has already; the turn goes on behind it, so that one given back is not given out at once."""
+        taken = parse_address(address)
+        self._taken.add(taken)
+        for index, prefix in enumerate(self.prefixes):
+            if taken in prefix:
+                self._next[index] = max(self._next[index], taken - prefix.base + 1)
 
     def release(self, addresses: Iterable[str]) -> None:
         """Give addresses back."""
@@ -148,7 +152,7 @@ class PodAddresses:
         host_bits = min(prefix.bits - prefix.length, 24)
         last = (1 << host_bits) - (1 if is_ipv6(prefix.base) else 2)
         for _ in range(max(0, last - FIRST_POD_NUMBER + 1)):
-            number = self._next[index]
+            number = self._next[index] if self._next[index] <= last else FIRST_POD_NUMBER
             self._next[index] = number + 1 if number < last else FIRST_POD_NUMBER
             address = Address(prefix.base + number)
             if address not in self._taken:
