@@ -30,10 +30,10 @@ class IpvsSysctls:
 
     @classmethod
     def of_kube_proxy(cls, kernel: tuple[int, int] = (6, 1)) -> IpvsSysctls:
-        """What kube-proxy sets: before Linux 5.9 it turns conn_reuse_mode off (KEP-265, kubernetes issue 81775)."""
+        """What kube-proxy sets: from Linux 4.1 to 5.8 it turns conn_reuse_mode off (kubernetes issues 81775 and 93297)."""
         return cls(
             conntrack=True,
-            conn_reuse_mode=1 if kernel >= (5, 9) else 0,
+            conn_reuse_mode=0 if (4, 1) <= kernel < (5, 9) else 1,
             expire_nodest_conn=True,
             expire_quiescent_template=True,
             drops_syn_of_tracked_flow=kernel < (5, 9),
