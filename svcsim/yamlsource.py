@@ -193,7 +193,9 @@ def parse(text: str, name: str, minor: list[Problem] | None = None) -> list[Docu
 
 
 def scalar(text: str) -> object:
-    """What a value on the command line means: `4` a number, `true` a boolean, `[a, b]` a list, all else a string."""
+    """What a value on the command line means: `4` a number, `true` a boolean, `[a, b]` a list, `null` nothing, all else text."""
+    if text.strip() in _NULL:
+        return None
     try:
         documents = parse(text, "value")
     except InputError:

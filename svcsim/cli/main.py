@@ -80,6 +80,8 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except click.Abort:
         return _interrupted()
     except click.ClickException as error:

@@ -13,31 +13,28 @@ def overrides_of(
 ) -> dict[str, Any]:
     """Paths and values for `svcsim.scenario.loader.load`; UsageError for a setting without `=`.
 
-    A value is read as YAML, so `--set cluster.nodes.count=5` is a number and `--set compare={}` an empty mapping. Modes become
-    the comparison, in place of the scenario's own.
+    A value is read as YAML, so `--set cluster.nodes.count=5` is a number and `--set compare={}` an empty mapping, and
+    `null` takes a value away. Modes are compared in place of those that the scenario compares; what else it compares stays.
 
     >>> overrides_of(["run.duration=60s"], seed=7)
     {'run.duration': '60s', 'run.seed': 7}
     """
+    from svcsim.yamlsource import scalar
+
     found: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals or not path.strip():
             raise UsageError(f"--set takes PATH=VALUE, as in --set run.duration=60s (got {setting[:60]!r})")
-        found[path.strip()] = _value(text)
+        found[path.strip()] = scalar(text)
     if seed is not None:
         found["run.seed"] = seed
     if replications is not None:
         found["run.replications"] = replications
     if modes:
-        found["compare"] = {"kubernetes.proxy": {mode: _proxy(mode) for mode in modes}}
+        found |= {f"compare[kubernetes.proxy.{part}]": None for part in ("mode", "scheduler", "backend")}
+        found["compare[kubernetes.proxy]"] = {mode: _proxy(mode) for mode in modes}
     return found
-
-
-def _value(text: str) -> Any:
-    from svcsim.yamlsource import parse
-
-    return parse(text, "--set")[0].root
 
 
 def _proxy(mode: str) -> dict[str, str]:

@@ -50,21 +50,31 @@ def variants(scenario: Scenario) -> tuple[Variant, ...]:
     return tuple(found)
 
 
-def check_comparison(scenario: Scenario, places: Places) -> list[Problem]:
-    """Every mistake in the comparison, and in what is expected of variants by name."""
+def check_comparison(scenario: Scenario, places: Places) -> tuple[list[Problem], list[int]]:
+    """Every mistake in the comparison, and in what is expected of variants by name.
+
+    Where an override has changed the comparison, an expectation of a variant that is left out is no mistake: the places of
+    those in the list are returned beside the mistakes.
+    """
     if scenario.compare:
         found, problems = _expanded(scenario, places)
     else:
         found, problems = list(variants(scenario)), []
     if problems:
-        return problems
+        return problems, []
+    left_out: list[int] = []
+    narrowed = any(overlay.named and overlay.path[:1] == ("compare",) for overlay in places.overlays)
     labels = [variant.label for variant in found]
     modes = {*labels, *(label.partition("/")[0] for label in labels)}
     for i, expect in enumerate(scenario.expect):
         mode = expect.mode
-        if mode is not None and mode not in modes and not any(label.startswith(f"{mode}/") for label in labels):
+        if mode is None or mode in modes or any(label.startswith(f"{mode}/") for label in labels):
+            continue
+        if narrowed:
+            left_out.append(i)
+        else:
             problems.append(places.problem(("expect", i, "mode"), f"there is no variant {mode!r}{nearest(mode, labels)}"))
-    return problems
+    return problems, left_out
 
 
 def _expanded(scenario: Scenario, places: Places) -> tuple[list[Variant], list[Problem]]:

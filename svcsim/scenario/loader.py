@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,29 @@ def _loaded(text: str, file: str, base: Path, name: str, overrides: Mapping[str,
     reading.override(data, {path: value for path, value in overrides.items() if path.startswith("manifests[")})
     reading.read(data)
     scenario, problems = assemble(data, reading.manifests, reading.places, file, name)
+    left_out: list[int] = []
     if scenario is not None:
-        problems += check_comparison(scenario, reading.places)
+        mistakes, left_out = check_comparison(scenario, reading.places)
+        problems += mistakes
     found = in_order(reading.minor, reading.problems + problems)
     if found or scenario is None:
         raise InputError(found)
-    return scenario
+    return _without_expectations(scenario, left_out) if left_out else scenario
+
+
+def _without_expectations(scenario: Scenario, left_out: list[int]) -> Scenario:
+    """The scenario without what it expects of variants that an override leaves out."""
+    origin = scenario.origin
+    kept = [i for i in range(len(scenario.expect)) if i not in left_out]
+    lines = {path: line for path, line in origin.lines.items() if not path.startswith("expect[")}
+    lines |= {f"expect[{place}]": origin.lines[f"expect[{i}]"] for place, i in enumerate(kept)}
+    expect = origin.data["expect"]
+    narrowed = scenario.model_copy(update={"expect": tuple(scenario.expect[i] for i in kept)})
+    notes = tuple(f"expect[{i}] is of {scenario.expect[i].mode}, which is not run" for i in left_out)
+    narrowed._origin = replace(
+        origin, lines=lines, notes=(*origin.notes, *notes), data={**origin.data, "expect": [expect[i] for i in kept]}
+    )
+    return narrowed
 
 
 @contextmanager

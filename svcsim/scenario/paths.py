@@ -1,5 +1,6 @@
 """Paths into a scenario, as `--set` and `compare` write them: `kubernetes.proxy.mode`, `workloads[web-load].timeout`,
-`manifests[deployment/web].spec.replicas`. A list item is chosen by its place from 0, by its name, or by kind and name.
+`manifests[deployment/web].spec.replicas`. A list item is chosen by its place from 0, by its name, or by kind and name; a key
+with dots in it stands in brackets, as in `compare[kubernetes.proxy]`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def set_value(data: dict[str, Any], path: str, value: Any) -> DataPath:
     for number, (text, is_item) in enumerate(steps):
         last = number == len(steps) - 1
         key: str | int = text
-        if is_item or isinstance(place, list):
+        if isinstance(place, list) or (is_item and not (isinstance(place, dict) and not text.isdigit())):
             key = _item(place, text, path)
             if last:
                 place[key] = value

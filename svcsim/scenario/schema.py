@@ -7,7 +7,10 @@ import inspect
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticUndefined
 
 from svcsim.scenario.distribution import SizeDistribution, TimeDistribution
 from svcsim.scenario.model import Scenario
@@ -45,6 +48,9 @@ def json_schema() -> dict[str, Any]:
         for name, text in _documented(model):
             if name in properties:
                 properties[name].setdefault("description", text)
+        for name, default in _defaults(model):
+            if name in properties:
+                properties[name]["default"] = default
     for name, shorthands in _SHORTHANDS.items():
         if name in definitions:
             full = definitions[name]
@@ -73,6 +79,14 @@ def _parts(model: type[Part]) -> Iterator[type[Part]]:
     for part in model.__subclasses__():
         yield part
         yield from _parts(part)
+
+
+def _defaults(model: type[Part]) -> Iterator[tuple[str, Any]]:
+    """The YAML name of each field with a default, and the default as a file would have it: with its unit, without nulls."""
+    for name, field in model.model_fields.items():
+        if field.default is not None and field.default is not PydanticUndefined:
+            kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            yield field.alias or name, TypeAdapter(kind).dump_python(field.default, mode="json", by_alias=True, exclude_none=True)
 
 
 def _documented(model: type[Part]) -> Iterator[tuple[str, str]]:
