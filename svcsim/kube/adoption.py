@@ -70,6 +70,8 @@ def _rebuilt_replica_sets(
     deployments = [obj for obj in everything if isinstance(obj, Deployment)]
     rebuilt: list[ReplicaSet] = []
     current: set[str] = set()
+    by_deployment: dict[str, list[int]] = {}
+    sizes: dict[str, int] = {}
     # The largest group whose pods look like the Deployment's template is its present ReplicaSet.
     for (namespace, name), (reference, members) in sorted(groups.items(), key=lambda item: (-len(item[1][1]), item[0])):
         labels = members[0].metadata.labels
@@ -93,6 +95,12 @@ def _rebuilt_replica_sets(
             current.add(key)
         made = replica_set_for(base, len(members), 2 if is_current else 1, hash_)
         rebuilt.append(with_metadata(made, name=name, uid=reference.uid))
+        by_deployment.setdefault(key, []).append(len(rebuilt) - 1)
+        sizes[key] = deployment.replicas
+    for key, indices in by_deployment.items():
+        if len(indices) == 1 and key in current:  # no roll-out: it has all of the Deployment's pods
+            only = rebuilt[indices[0]]
+            rebuilt[indices[0]] = only.model_copy(update={"spec": only.spec.model_copy(update={"replicas": sizes[key]})})
     return rebuilt
 
 
