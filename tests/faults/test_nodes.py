@@ -112,8 +112,8 @@ def test_after_a_nodes_return_the_world_is_as_before(mode):
 
 
 def test_pods_of_a_node_that_comes_back_soon_are_started_anew_with_new_addresses_and_their_names_kept():
-    scenario = small({"at": "2s", "down": "node/worker-2", "for": "3s"}, run__duration="40s", kubernetes__timings={"nodeBoot": "4s"},
-                     **SLOWLY)
+    scenario = small({"at": "2s", "down": "node/worker-2", "for": "3s"}, run__duration="40s",
+                     kubernetes__timings={"nodeBoot": "4s"}, **SLOWLY)
     before = _addresses(svcsim.world.build(scenario))
     world = svcsim.world.build(scenario)
     world.advance(39 * S)
@@ -199,8 +199,8 @@ def test_delay_is_added_in_each_direction_for_as_long_as_it_lasts():
     requests, before = seen.result.requests, base.result.requests
     extra = {}
     for columns, name in ((requests, "with"), (before, "without")):
-        crossing = ((columns.client_node == 1) != (columns.server_node == 1)) & (columns.start_ns > 5.1 * S) & (columns.start_ns < 9.8 * S)
-        extra[name] = columns.latency_ns[crossing]
+        crossing = (columns.client_node == 1) != (columns.server_node == 1)
+        extra[name] = columns.latency_ns[crossing & (columns.start_ns > 5.1 * S) & (columns.start_ns < 9.8 * S)]
     # Two round trips: the handshake's and the request's.
     assert (extra["with"].mean() - extra["without"].mean()) / 80e6 == pytest.approx(1.0, abs=0.01)
     assert seen.between(10.1, 15.0).latency.max < 10_000_000

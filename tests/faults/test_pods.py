@@ -50,7 +50,8 @@ def test_connections_to_a_killed_pod_are_refused_until_every_proxy_knows(mode):
 
 def test_what_was_in_flight_on_a_killed_pod_is_reset_in_every_mode():
     for mode in ALL_MODES:
-        seen = see({"at": "2s", "kill": "deployment/web[1]"}, mode=mode, run__duration="3s", servers__0__serviceTime={"constant": "300ms"})
+        seen = see({"at": "2s", "kill": "deployment/web[1]"}, mode=mode, run__duration="3s",
+                   servers__0__serviceTime={"constant": "300ms"})
         in_flight = seen.outcomes(1.7, 2.0)
         assert 5 <= in_flight[Outcome.RESET] <= 15, mode
         assert set(in_flight) == {Outcome.OK, Outcome.RESET}
@@ -68,7 +69,7 @@ def test_the_userspace_proxy_dials_another_endpoint_when_a_killed_pod_refuses():
 
 def test_the_first_restart_of_a_container_comes_at_once_and_the_next_ones_with_back_off():
     seen = see(
-        {"at": "1s", "kill": "deployment/web[1]"}, {"at": "5s", "kill": "deployment/web[1]"}, {"at": "20s", "kill": "deployment/web[1]"},
+        *({"at": at, "kill": "deployment/web[1]"} for at in ("1s", "5s", "20s")),
         run__duration="45s", workloads__0__arrivals={"constant": "1/s"},
     )
     [pod] = seen.pods_of_fault()
@@ -157,7 +158,8 @@ def test_a_hung_pod_that_is_deleted_is_killed_when_its_grace_period_is_over():
 
 
 def test_the_grace_of_a_deletion_overrides_the_pods_own():
-    seen = see({"at": "1s", "hang": "deployment/web[1]"}, {"at": "2s", "delete": "deployment/web[1]", "grace": "3s"}, run__duration="8s")
+    seen = see({"at": "1s", "hang": "deployment/web[1]"}, {"at": "2s", "delete": "deployment/web[1]", "grace": "3s"},
+               run__duration="8s")
     [pod] = seen.pods_of_fault(1)
     assert seen.first(Happening.CONTAINER_EXITED, pod) == pytest.approx(5.0, abs=0.1)
 
@@ -210,8 +212,7 @@ def test_a_pod_that_hangs_no_more_is_ready_again_and_serves_as_before(mode):
 
 
 def test_a_liveness_probe_restarts_a_hung_container():
-    seen = see({"at": "2s", "hang": "deployment/web[1]"}, run__duration="20s", **{
-        **with_liveness(terminationGracePeriodSeconds=3)})
+    seen = see({"at": "2s", "hang": "deployment/web[1]"}, run__duration="20s", **with_liveness(terminationGracePeriodSeconds=3))
     [pod] = seen.pods_of_fault()
     exited = seen.first(Happening.CONTAINER_EXITED, pod)
     assert 2 + 2 * 2 + 1 + 3 <= exited <= 2 + 3 * 2 + 1 + 3 + 0.1
@@ -262,7 +263,6 @@ def test_a_closed_port_refuses_new_connections_until_probes_have_failed_three_ti
 def test_connections_that_stand_go_on_when_a_port_is_closed():
     seen = see({"at": "5s", "closePort": "deployment/web[1]"}, run__duration="9s", workloads__0__connections="keepalive",
                workloads__0__arrivals={"constant": "30/s"})
-    [pod] = seen.pods_of_fault()
     before, after = seen.answered(2.0, 5.0), seen.answered(5.0, 9.0)
     assert before.keys() == after.keys()
     assert seen.failed() == 0
