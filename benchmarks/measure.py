@@ -36,7 +36,7 @@ SIMULATED = {
     "new connection, ipvs/lc": "ipvs",
     "new connection, nftables": "nftables",
     "keep-alive, userspace": "userspace",
-    "queueing path": "queueing-path",
+    "svcsim, all of it": "queueing-path",
 }
 
 

@@ -105,8 +105,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write all figures")
     options = parser.parse_args()
     groups = {
-        "peers": [*PEERS, "queueing path"],
-        "svcsim": [name for name in SIMULATED if name != "queueing path"],
+        "peers": [*PEERS, "svcsim, all of it"],
+        "svcsim": [name for name in SIMULATED if name != "svcsim, all of it"],
         "once built": list(ONCE_BUILT),
         "memory": list(ONCE),
         "start": list(STARTS),
