@@ -54,7 +54,7 @@ class Driver:
         elif kind == "open":
             connection = bench.connect(rest[0], rest[1])
             if isinstance(connection, IpvsConnection) and connection not in self.opened:
-                assert connection.server.weight > 0
+                assert connection.server.weight > 0 or connection.template is not None
                 assert connection.server.available
                 self.opened.append(connection)
         elif kind in ("packet", "fin", "rst") and rest[0] < len(self.opened):
