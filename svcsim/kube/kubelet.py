@@ -201,7 +201,10 @@ class Kubelet:
             if pod.is_terminating and not was_terminating:
                 self._end(record)
             elif pod.status != record.written:
-                self._set_right(record)
+                if pod.spec.readiness_gates:
+                    self._report(record)
+                else:
+                    self._set_right(record)
 
     def _take_on(self, pod: Pod) -> None:
         record = self._pods[pod.metadata.key] = PodRecord(pod, self._new_backoff())
@@ -211,6 +214,8 @@ class Kubelet:
             self._ended(record)
             return
         self._add_probes(record, settled=False)
+        if pod.is_ready:  # it ran before the node lost power
+            self._report(record)
         self._later(record, self._timings.container_start_ns, lambda: self._start(record))
 
     def _new_backoff(self) -> RestartBackoff:
@@ -418,10 +423,15 @@ class Kubelet:
 
     def _set_right(self, record: PodRecord) -> None:
         """Someone else has written the status: it is compared and written again at the next status sync."""
-        if record.phase in (Phase.RUNNING, Phase.WAITING, Phase.EXITED) and not record.reporting:
-            record.reporting = True
+        if record.phase in (Phase.RUNNING, Phase.WAITING, Phase.EXITED) and not record.comparing:
+            record.comparing = True
             now, period_ns = self._clock.now, self._timings.kubelet_status_sync_ns
-            self._later(record, next_tick_ns(now, period_ns, self._phase(3, period_ns)) - now, lambda: self._write(record))
+            self._later(record, next_tick_ns(now, period_ns, self._phase(3, period_ns)) - now, lambda: self._compare(record))
+
+    def _compare(self, record: PodRecord) -> None:
+        record.comparing = False
+        if not record.reporting:
+            self._write(record)
 
     def _write(self, record: PodRecord) -> None:
         record.reporting = False

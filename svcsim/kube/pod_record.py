@@ -31,8 +31,8 @@ class PodRecord:
     """A pod as its kubelet has it. `epoch` counts starts and ends of its containers, so that late news is known for such."""
 
     __slots__ = (
-        "addresses", "backoff", "code", "ending", "epoch", "finished_ns", "phase", "pod", "ready", "reporting", "restarts",
-        "started", "started_ns", "status", "unready", "workers", "written",
+        "addresses", "backoff", "code", "comparing", "ending", "epoch", "finished_ns", "phase", "pod", "ready", "reporting",
+        "restarts", "started", "started_ns", "status", "unready", "workers", "written",
     )
 
     def __init__(self, pod: Pod, backoff: RestartBackoff) -> None:
@@ -53,6 +53,7 @@ class PodRecord:
         self.workers: list[ProbeWorker] = []
         self.ending = False
         self.reporting = False
+        self.comparing = False
         self.unready = False
 
     def runs(self) -> bool:
@@ -101,13 +102,12 @@ def reported_status(record: PodRecord, current: Pod, node_ips: tuple[str, ...], 
     """The status to write over the current one; conditions of others are kept, readiness gates count."""
     running = record.phase is Phase.RUNNING
     phases: dict[Phase, PodPhase] = {
-        Phase.CREATED: "Pending",
-        Phase.STARTED: "Pending" if not record.restarts and record.written.phase == "Pending" else "Running",
+        Phase.CREATED: current.status.phase,
+        Phase.STARTED: current.status.phase,
+        Phase.GONE: current.status.phase,
         Phase.FINISHED: "Succeeded" if record.code == 0 else "Failed",
     }
     phase = phases.get(record.phase, "Running")
-    if record.phase is Phase.GONE and current.status.phase == "Pending":
-        phase = "Pending"
     base = current.status.model_copy(
         update={
             "phase": phase,
