@@ -105,6 +105,9 @@ def test_a_nodes_pods_have_distinct_addresses_given_out_in_turn():
     assert block.allocate()[0] == "fd00::6"
     block.release(["10.1.2.4"])
     assert block.allocate()[0] == "10.1.2.4"
+    full = PodAddresses(["10.1.2.0/29"])
+    full.reserve("10.1.2.6")
+    assert full.allocate() == ("10.1.2.2",)
 
 
 def test_a_pod_is_ready_when_its_containers_are_and_all_gates_are_open():
