@@ -148,6 +148,9 @@ class ControlPlane:
         everything = list(objects)
         given = {obj.metadata.name: obj for obj in everything if isinstance(obj, Node)}
         nodes = [spec.as_object(given.get(name)) for name, spec in self._nodes.items()]
+        for obj in everything:
+            if isinstance(obj, Service) and obj.metadata.uid:
+                self.registry.take_over(obj)
         if settled:
             Settling(self.store, self._manager, self._timings).run(nodes, everything)
         else:

@@ -47,7 +47,7 @@ class ServiceRegistry:
     `cidrs` are the service CIDRs, one a family, the default family first.
     """
 
-    __slots__ = ("_addresses", "_families", "_ports")
+    __slots__ = ("_addresses", "_families", "_foreign", "_ports")
 
     def __init__(
         self, cidrs: Sequence[str], seed: int = 1, node_ports: tuple[int, int] = (NODE_PORT_FIRST, NODE_PORT_LAST)
@@ -58,11 +58,20 @@ class ServiceRegistry:
             family: AddressRange(prefix, Stream(seed, f"kube/cluster-ips/{family}"))
             for family, prefix in zip(self._families, prefixes, strict=True)
         }
+        self._foreign: set[str] = set()
         self._ports = PortRange(Stream(seed, "kube/node-ports"), *node_ports)
 
     def range_of(self, family: Family) -> AddressRange:
         """The cluster IPs of a family; KeyError if the cluster has none."""
         return self._addresses[family]
+
+    def take_over(self, service: Service) -> None:
+        """Let a Service of an imported cluster keep its addresses, also where that cluster's ranges were others."""
+        self._foreign.update(
+            address
+            for address in _addresses(service.spec)
+            if not any(parse_address(address) in pool.prefix for pool in self._addresses.values())
+        )
 
     def create(self, obj: KubeObject) -> KubeObject:
         """A new Service with all that the API server fills in; InvalidError when it asks for what it cannot have."""
@@ -111,7 +120,8 @@ class ServiceRegistry:
             self._ports.release(port)
 
     def _release_address(self, address: str) -> None:
-        self._addresses[family_of(address)].release(parse_address(address))
+        if address not in self._foreign:
+            self._addresses[family_of(address)].release(parse_address(address))
 
     def _with_addresses(
         self, service: Service, spec: ServiceSpec, undo: list[Callable[[], None]], old: ServiceSpec | None = None
@@ -130,7 +140,7 @@ class ServiceRegistry:
             pool = self._addresses[family]
             if index < len(given):
                 text = given[index]
-                if text not in held:
+                if text not in held and text not in self._foreign:
                     address = parse_address(text)
                     try:
                         pool.reserve(address)

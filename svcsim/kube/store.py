@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from svcsim.engine.clock import Clock
 from svcsim.engine.streams import Stream, stream_seed
+from svcsim.errors import UsageError
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.kinds import KubeObject
 
@@ -23,8 +24,8 @@ SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 Object = TypeVar("Object", bound=KubeObject)
 
 
-class ApiError(Exception):
-    """A request that the API server refused or did not answer."""
+class ApiError(UsageError):
+    """A request that the API server refused or did not answer; a user's own objects can cause it."""
 
 
 class NotFoundError(ApiError):

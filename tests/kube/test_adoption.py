@@ -3,6 +3,7 @@
 import pytest
 
 from svcsim.engine.journal import Happening
+from svcsim.errors import UsageError
 from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
@@ -235,3 +236,16 @@ def test_a_node_that_was_not_ready_is_down_until_it_gets_power():
     cluster.run(120)
     assert cluster.endpoints() == (3, 3)
     assert [entry.subject for entry in cluster.entries(Happening.NODE_READY)] == ["n2"]
+
+
+def test_a_service_of_a_cluster_with_another_range_keeps_its_address():
+    foreign = service()
+    foreign["spec"] |= {"clusterIP": "172.30.4.4", "clusterIPs": ["172.30.4.4"]}
+    cluster = SmallCluster(read(deployment(), *PODS, foreign))
+    assert cluster.store.require(Service, "default/web").spec.cluster_ips == ("172.30.4.4",)
+    cluster.store.delete(Service, "default/web")
+    plain = service()
+    plain["metadata"].pop("uid")
+    plain["spec"] |= {"clusterIP": "172.30.4.5", "clusterIPs": ["172.30.4.5"]}
+    with pytest.raises(UsageError, match=r"172\.30\.4\.5 is not in the valid range"):
+        SmallCluster(read(plain))
