@@ -52,7 +52,6 @@ class Timings:
     restart_backoff_max_ns: int
     minimum_grace_ns: int
     node_status_update_ns: int
-    lease_duration_ns: int
     lease_renew_ns: int
     node_boot_ns: int
     node_monitor_period_ns: int

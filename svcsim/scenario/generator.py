@@ -39,6 +39,8 @@ class ServiceGenerator(Part):
         endpoints = self.count * self.endpoints
         if endpoints > MAX_GENERATED_ENDPOINTS:
             raise ValueError(f"{endpoints} endpoints are more than the limit of {MAX_GENERATED_ENDPOINTS}")
+        if self.churn_per_s and not endpoints:
+            raise ValueError("there is no endpoint that could change; leave 'churn' out, or give 'endpoints'")
         room = ip_network(self.endpoint_cidr).num_addresses - 2
         if endpoints > room:
             raise ValueError(f"{self.endpoint_cidr} has room for {max(0, room)} endpoints, not for {endpoints}")

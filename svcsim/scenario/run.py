@@ -25,8 +25,6 @@ class Run(Part):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 1
     replications: Annotated[int, Field(ge=1, le=MAX_REPLICATIONS)] = 1
     """Runs with different seeds, from which intervals come."""
-    drain_ns: Duration | None = None
-    """After the duration, how long to wait for answers; what is open then fails. Default: until each request has ended."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

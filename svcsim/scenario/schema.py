@@ -50,7 +50,9 @@ def json_schema() -> dict[str, Any]:
                 properties[name].setdefault("description", text)
         for name, default in _defaults(model):
             if name in properties:
-                properties[name]["default"] = default
+                properties[name].pop("default", None)
+                if default != "":
+                    properties[name]["default"] = default
     for name, shorthands in _SHORTHANDS.items():
         if name in definitions:
             full = definitions[name]
@@ -82,11 +84,14 @@ def _parts(model: type[Part]) -> Iterator[type[Part]]:
 
 
 def _defaults(model: type[Part]) -> Iterator[tuple[str, Any]]:
-    """The YAML name of each field with a default, and the default as a file would have it: with its unit, without nulls."""
+    """The YAML name of each field with a default, and the default as a file would have it: with units, without what is unset."""
     for name, field in model.model_fields.items():
         if field.default is not None and field.default is not PydanticUndefined:
             kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-            yield field.alias or name, TypeAdapter(kind).dump_python(field.default, mode="json", by_alias=True, exclude_none=True)
+            written = TypeAdapter(kind).dump_python(field.default, mode="json", by_alias=True, exclude_none=True)
+            if isinstance(written, dict):
+                written = {key: value for key, value in written.items() if value != ""}
+            yield field.alias or name, written
 
 
 def _documented(model: type[Part]) -> Iterator[tuple[str, str]]:

@@ -35,6 +35,7 @@ from svcsim.workload.name_server import NameService
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.addressing import Machine, machines_of
+from svcsim.world.churn import Churn
 from svcsim.world.clients import Clients
 from svcsim.world.containers import Containers
 from svcsim.world.hosts import charges_of, fabric_of
@@ -187,8 +188,7 @@ class World:
     def run(self, progress: OnProgress | None = None) -> Result:
         """Let the scenario's time pass, then wait until each request has ended; returns what the run left."""
         duration_ns = self.scenario.run.duration_ns
-        self.clients.start(duration_ns)
-        Acts(self.scenario.faults, self, self.network, self.clock, self.journal).schedule()
+        self._begin()
         collecting = gc.isenabled()
         gc.collect()
         gc.freeze()
@@ -204,9 +204,16 @@ class World:
 
     def advance(self, until_ns: int) -> None:
         """Let traffic and faults happen up to an instant, in order to look at the world then."""
-        self.clients.start(self.scenario.run.duration_ns)
-        Acts(self.scenario.faults, self, self.network, self.clock, self.journal).schedule()
+        self._begin()
         self.clock.run(until_ns)
+
+    def _begin(self) -> None:
+        """Arm the traffic, the changes of generated Services and the faults."""
+        duration_ns = self.scenario.run.duration_ns
+        self.clients.start(duration_ns)
+        for generator in self.scenario.services:
+            Churn(generator, self.control.store, self.clock, duration_ns).start()
+        Acts(self.scenario.faults, self, self.network, self.clock, self.journal).schedule()
 
     def _pass_time(self, until_ns: int, progress: OnProgress | None) -> None:
         if progress is None:
