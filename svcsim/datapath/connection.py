@@ -80,7 +80,6 @@ class Request(Hop):
     position: int
     transmission: int
     extra_ns: int
-    tail_ns: int
 
     def __init__(
         self, client: Client, sequence: int, intended_ns: int, request_bytes: int, answer_bytes: int,
@@ -98,7 +97,7 @@ class Request(Hop):
         self.is_probe = False
         self.outer: Request | None = None
         self.payload: object | None = None
-        self.attempt = self.phase = self.deadline_ns = self.flags = 0
+        self.attempt = self.phase = self.deadline_ns = self.flags = self.tail_ns = 0
         self.connection = None  # type: ignore[assignment]
         self.wait_ns = self.dns_ns = self.retry_ns = self.connect_ns = 0
         self.request_ns = self.queue_ns = self.service_ns = self.response_ns = 0

@@ -1,4 +1,7 @@
-"""Closed loop: a fixed number of users, each of whom thinks, sends, waits for the answer and thinks again."""
+"""Closed loop: a fixed number of users, each of whom thinks, sends, waits for the answer and thinks again.
+
+A user whose client is dead waits until it is back, and goes to another one if it will not come back.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ from svcsim.datapath.connection import Request
 from svcsim.engine.clock import PACKET, Clock
 from svcsim.engine.hop import Hop, Step
 from svcsim.engine.streams import Stream
+from svcsim.units import MS
 from svcsim.workload.distributions import Quantile
 from svcsim.workload.openloop import Size
 from svcsim.workload.source import Source
 from svcsim.workload.workload import Workload
 
 _USER_SHIFT = 32
+_LOOK_AGAIN_NS = 100 * MS
+"""How often a user without a client looks for one."""
+_BREATH_NS = 1 * MS
+"""What a user who does not think waits after a request that failed in no time."""
 
 
 class _User(Hop):
@@ -62,13 +70,21 @@ class ClosedLoop:
 
     def _after(self, user: _User, at_ns: int) -> None:
         user.row = next(user.rows)
-        due_ns = at_ns + self._think(user.row[0])
-        if due_ns >= self._until_ns:
-            return
-        user.callbacks = self._send_step
-        self._clock.environment.schedule(user, PACKET, due_ns - self._clock.now)
+        self._send_at(user, at_ns + self._think(user.row[0]))
+
+    def _send_at(self, user: _User, due_ns: int) -> None:
+        if due_ns < self._until_ns:
+            user.callbacks = self._send_step
+            self._clock.environment.schedule(user, PACKET, due_ns - self._clock.now)
 
     def _send(self, user: _User) -> None:
+        if not user.source.alive:
+            sources = self.workload.sources
+            if user.source not in sources:
+                user.source = sources[(user.sequence >> _USER_SHIFT) % len(sources)]
+            if not user.source.alive:
+                self._send_at(user, self._clock.now + _LOOK_AGAIN_NS)
+                return
         _, service_u, pick_u, request_u, answer_u = user.row
         request = Request(
             self.workload, user.sequence, self._clock.now, self._request_size(request_u), self._answer_size(answer_u), service_u,
@@ -78,5 +94,7 @@ class ClosedLoop:
         self.workload.begin(user.source, request)
 
     def _ended(self, request: Request, finish_ns: int) -> None:
+        if finish_ns == request.intended_ns:
+            finish_ns += _BREATH_NS
         self._after(self._users[request.sequence >> _USER_SHIFT], finish_ns)
 

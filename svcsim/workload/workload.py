@@ -19,7 +19,7 @@ from svcsim.engine.streams import Stream
 from svcsim.engine.timers import TimerFifo
 from svcsim.linux.packet import TCP, UDP
 from svcsim.results.records import Flag, Outcome, RecordWriter
-from svcsim.workload.source import Source
+from svcsim.workload.source import FOREVER_NS, Source
 
 DEFAULT_RETRY_ON = frozenset({Outcome.REFUSED, Outcome.RESET, Outcome.CONNECT_TIMEOUT, Outcome.NO_ROUTE})
 
@@ -61,7 +61,8 @@ _NEW_CONNECTION, _RESOLVED, _CROSS_NODE, _HAIRPIN = map(
 )
 _OK, _SERVER_BUSY = Outcome.OK, Outcome.SERVER_BUSY
 
-Resolve = Callable[["Workload", Source], None]
+Resolve = Callable[["Workload", Source, Callable[[int], None]], None]
+"""Look the destination's name up for a source; the function is called once, with an address, or 0 when there is none."""
 
 
 class Workload:
@@ -114,33 +115,38 @@ class Workload:
     def _await_name(self, source: Source, request: Request) -> None:
         assert self.resolve is not None
         request.phase = DNS
+        if self.settings.resolve == "connection":
+            # A client without a cache of its own calls getaddrinfo for each connection, and its calls run side by side.
+            self.resolve(self, source, lambda address: self._resolved(source, [request], address))
+            return
         if source.resolving is not None:
             source.resolving.append(request)
             return
         source.resolving = [request]
-        self.resolve(self, source)
+        self.resolve(self, source, lambda address: self._resolved_for_all(source, address))
 
-    def resolved(self, source: Source, address: int, ttl_ns: int) -> None:
-        """The resolver's answer for a source: an address, or 0 when there is none."""
-        now = self._environment._now
+    def _resolved_for_all(self, source: Source, address: int) -> None:
+        """The answer that a source keeps, and everybody who waited for it."""
         waiting, source.resolving = source.resolving or [], None
         if address:
+            interval_ns = self.settings.resolve_interval_ns if self.settings.resolve == "interval" else FOREVER_NS
+            source.resolved_until_ns = self._environment._now + interval_ns
+        self._resolved(source, waiting, address)
+
+    def _resolved(self, source: Source, waiting: list[Request], address: int) -> None:
+        now = self._environment._now
+        if address:
             source.target = address
-            policy = self.settings.resolve
-            if policy == "interval":
-                source.resolved_until_ns = now + self.settings.resolve_interval_ns
-            elif policy == "connection":
-                source.resolved_until_ns = now
-            else:
-                source.resolved_until_ns = 1 << 62
         for request in waiting:
             if not request.live:
                 continue
             request.close_part(now)
-            if address:
-                self._find_connection(source, request)
-            else:
+            if not address:
                 self._end_attempt(request, Outcome.DNS_FAILURE, now)
+            elif self.settings.resolve == "connection":
+                self._open(source, request, now)
+            else:
+                self._find_connection(source, request)
 
     def _find_connection(self, source: Source, request: Request) -> None:
         now = self._environment._now
@@ -317,6 +323,9 @@ class Workload:
             outcome = Outcome.CONNECT_TIMEOUT
         elif phase == DNS:
             outcome = Outcome.DNS_FAILURE
+        elif phase == WAIT:
+            with suppress(ValueError):
+                request.tag.waiting.remove(request)  # at its head: who waits longest is out of time first
         if connection is not None and connection.request is request:
             connection.request = None
             connection.deadline_ns = 0
@@ -338,6 +347,7 @@ class Workload:
             if self.settings.keepalive:
                 connection.free_at_ns = now_ns
                 source.idle.append(connection)
+                self._serve_waiting(source, now_ns)
                 return
             self.network.datagrams.close(connection)
         else:
@@ -415,11 +425,14 @@ class Workload:
     # ---- faults ------------------------------------------------------------------------------------------------------
 
     def source_gone(self, source: Source) -> None:
-        """The client's process or node is dead: what it had under way ends as `client gone`."""
+        """The client's process or node is dead: what it had under way ends as `client gone`.
+
+        The kernel closes the connections of a process that died; of a node without power nobody hears.
+        """
         source.alive = False
+        connections = list(source.idle)
         source.idle.clear()
         source.waiting.clear()
-        source.opened = 0
         now = self._environment._now
         for request in self._timers.pending():
             if request.live and request.tag is source:
@@ -427,5 +440,15 @@ class Workload:
                 request.deadline_ns = 0
                 request.close_part(now)
                 if request.connection is not None:
-                    request.connection.request = None
+                    connections.append(request.connection)
                 self._record(request, Outcome.CLIENT_GONE, now)
+        for connection in connections:
+            connection.request = None
+            connection.deadline_ns = 0
+            if not source.namespace.host.up:
+                connection.client = None
+            elif connection.protocol == UDP:
+                self.network.datagrams.close(connection)
+            else:
+                self.network.handshakes.close(connection)
+        source.opened = 0

@@ -2,42 +2,13 @@
 
 import pytest
 
-from svcsim.linux.ipvs.settings import IpvsSysctls
 from svcsim.linux.ipvs.states import State
-from svcsim.linux.ipvs.table import Dropped, IpvsTable
-from svcsim.linux.packet import TCP, UDP, Decision, Verdict
+from svcsim.linux.packet import UDP
 from svcsim.results.records import Outcome
 from svcsim.units import MS, US, S
-from tests.datapath.small_world import VIP, SmallWorld
+from tests.datapath.directors import Director
+from tests.datapath.small_world import SmallWorld
 from tests.workload.bench_of_clients import open_loop, rows, source_on, workload
-
-
-class Director:
-    """Node 0 as an IPVS director with kube-proxy's sysctls; node 1 has no rules that match."""
-
-    def __init__(self, world):
-        self.world = world
-        self.table = IpvsTable(IpvsSysctls(expire_nodest_conn=True, conntrack=True, conn_reuse_mode=0))
-        self.services = {protocol: self.table.add_service(protocol, VIP, 80, "rr") for protocol in (TCP, UDP)}
-        for pod in reversed(world.pods):
-            for service in self.services.values():
-                self.table.add_server(service, pod.address, 8080, 1, 0)
-        world.hosts[0].path = self
-
-    def decide(self, packet, uniform, now_ns):
-        service = self.table.lookup(packet.protocol, packet.destination, packet.destination_port)
-        if service is None:
-            return Decision(Verdict.NO_MATCH, packet.destination, packet.destination_port)
-        entry = self.table.connect(service, packet.source, packet.source_port, now_ns)
-        if entry is None or isinstance(entry, Dropped):
-            verdict = Verdict.REJECT if entry is None else Verdict.DROP
-            return Decision(verdict, packet.destination, packet.destination_port)
-        return Decision(Verdict.DNAT, entry.server.address, entry.server.port, flow=entry)
-
-    def delete(self, index, protocol=TCP):
-        address = self.world.pods[index].address
-        server = next(one for one in self.services[protocol].servers if one.address == address)
-        self.table.delete_server(server, self.world.clock.now)
 
 
 @pytest.fixture

@@ -3,47 +3,19 @@
 import numpy as np
 import pytest
 
-from svcsim.kubeproxy.userspace_proxy import DialTimeouts, ProxyCharges, ProxyPort, ProxyProcess
-from svcsim.kubeproxy.userspace_udp import UdpProxyPort
-from svcsim.linux.packet import TCP, UDP, Decision, Verdict
+from svcsim.linux.packet import UDP
 from svcsim.results.records import Flag, Outcome
 from svcsim.units import MS, US, S
-from tests.datapath.small_world import VIP, Client, SmallWorld
+from tests.datapath.directors import Captured
+from tests.datapath.small_world import Client, SmallWorld
 from tests.workload.bench_of_clients import closed_loop, open_loop, rows, source_on, workload
 
-PROXY_PORT = 35000
-DIALS = DialTimeouts((250 * MS, 500 * MS, 1 * S, 2 * S), 250 * MS)
-CHARGES = ProxyCharges(accept_ns=20 * US, dial_ns=20 * US, copy_ns=10 * US, copy_ns_per_kib=200, sockets_ns=5 * US)
 
-
-class Captured:
-    """Node 0 hands what is for the Service to its proxy, which takes the endpoints in turn; five nodes, a pod on each."""
+class Proxy(Captured):
+    """Node 0 has the proxy; the pods of the other four nodes are its endpoints."""
 
     def __init__(self, nodes=5, **settings):
-        self.world = SmallWorld(nodes=nodes, conntrack_limit=100_000, **settings)
-        host = self.world.hosts[0]
-        self.captures = True
-        self.endpoints = [(pod.address, 8080) for pod in self.world.pods[1:]]
-        self.resets = []
-        self.turn = 0
-        self.process = ProxyProcess(host, self.world.network, CHARGES, DIALS)
-        self.tcp = host.namespace.listeners[(TCP, PROXY_PORT)] = ProxyPort(self.process, self.pick)
-        self.udp = host.namespace.listeners[(UDP, PROXY_PORT)] = UdpProxyPort(self.process, self.pick)
-        host.path = self
-
-    def decide(self, packet, uniform, now_ns):
-        if self.captures and packet.destination == VIP:
-            address = self.world.hosts[0].address
-            return Decision(Verdict.DNAT, address, PROXY_PORT, service_rules=1, rules=2)
-        return Decision(Verdict.NO_MATCH, packet.destination, packet.destination_port, service_rules=1, rules=3)
-
-    def pick(self, client, reset):
-        self.resets.append(reset)
-        if not self.endpoints:
-            return None
-        chosen = self.endpoints[self.turn % len(self.endpoints)]
-        self.turn += 1
-        return chosen
+        super().__init__(SmallWorld(nodes=nodes, conntrack_limit=100_000, **settings))
 
     def refuse(self, *indices):
         for index in indices:
@@ -53,11 +25,6 @@ class Captured:
         for index in indices:
             self.world.hosts[index].up = False
         self.world.fabric.changed()
-
-    def exit(self):
-        self.process.running = False
-        self.tcp.stop()
-        self.udp.stop()
 
     def first_byte_ns(self):
         """Connect and send at once: how long until the answer, or until the end."""
@@ -85,7 +52,7 @@ def balanced(world):
 
 
 def test_the_clients_handshake_ends_at_its_own_node_and_says_nothing_of_the_endpoint():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.refuse(1, 2, 3, 4)
     client = proxy.world.client()
     connection = client.connect()
@@ -95,8 +62,8 @@ def test_the_clients_handshake_ends_at_its_own_node_and_says_nothing_of_the_endp
 
 
 def test_an_endpoint_that_refuses_is_passed_over_at_once():
-    ready = Captured().first_byte_ns()
-    proxy = Captured()
+    ready = Proxy().first_byte_ns()
+    proxy = Proxy()
     proxy.refuse(1)
     what, time_ns, endpoint = proxy.first_byte_ns()
     assert (what, endpoint) == ("answered", 2)
@@ -106,8 +73,8 @@ def test_an_endpoint_that_refuses_is_passed_over_at_once():
 
 @pytest.mark.parametrize(("silent", "delay_ms"), [((1,), 250), ((1, 2), 750), ((1, 2, 3), 1750)])
 def test_silent_endpoints_cost_their_dials_time_outs(silent, delay_ms):
-    ready = Captured().first_byte_ns()
-    proxy = Captured()
+    ready = Proxy().first_byte_ns()
+    proxy = Proxy()
     proxy.silence(*silent)
     what, time_ns, endpoint = proxy.first_byte_ns()
     assert (what, endpoint) == ("answered", 1 + len(silent))
@@ -115,7 +82,7 @@ def test_silent_endpoints_cost_their_dials_time_outs(silent, delay_ms):
 
 
 def test_after_four_silent_endpoints_the_client_is_reset():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.silence(1, 2, 3, 4)
     what, time_ns, outcome = proxy.first_byte_ns()
     assert (what, outcome) == ("failed", Outcome.RESET)
@@ -125,7 +92,7 @@ def test_after_four_silent_endpoints_the_client_is_reset():
 
 
 def test_when_all_refuse_the_client_is_reset_within_a_millisecond():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.refuse(1, 2, 3, 4)
     what, time_ns, outcome = proxy.first_byte_ns()
     assert (what, outcome) == ("failed", Outcome.RESET)
@@ -134,7 +101,7 @@ def test_when_all_refuse_the_client_is_reset_within_a_millisecond():
 
 
 def test_without_endpoints_the_client_is_reset():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.endpoints = []
     client = proxy.world.client()
     client.connect()
@@ -143,7 +110,7 @@ def test_without_endpoints_the_client_is_reset():
 
 
 def test_a_dial_that_answers_after_its_time_out_is_closed_again():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.world.topology.routes[("node-1", "node-0")] = type(proxy.world.topology.default)(delay_ns=400 * MS)
     what, _, endpoint = proxy.first_byte_ns()
     assert (what, endpoint) == ("answered", 2)
@@ -152,7 +119,7 @@ def test_a_dial_that_answers_after_its_time_out_is_closed_again():
 
 
 def test_a_client_that_leaves_while_the_proxy_dials_ends_the_dialling():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.silence(1, 2, 3, 4)
     connection = proxy.world.client().connect()
     proxy.world.run(100 * MS)
@@ -172,7 +139,7 @@ def exchange(proxy, client, connection):
 
 
 def established():
-    proxy = Captured()
+    proxy = Proxy()
     client = proxy.world.client()
     connection = client.connect()
     proxy.world.run(1 * S)
@@ -212,7 +179,7 @@ def test_a_request_under_way_on_a_killed_endpoint_is_lost_as_in_every_mode():
 
 
 def test_a_session_whose_handshake_ends_after_the_process_is_reset_at_the_first_segment():
-    proxy = Captured()
+    proxy = Proxy()
     client = proxy.world.client()
     connection = client.connect()
     proxy.world.run(12 * US)
@@ -228,7 +195,7 @@ def test_a_session_whose_handshake_ends_after_the_process_is_reset_at_the_first_
 
 
 def test_parts_still_sum_and_the_endpoint_is_the_pod_behind_the_proxy():
-    proxy = Captured(workers=1)
+    proxy = Proxy(workers=1)
     proxy.refuse(2)
     load = workload(proxy.world, sources=[source_on(proxy.world)])
     open_loop(load, proxy.world, 1000, 2 * S)
@@ -246,7 +213,7 @@ def test_parts_still_sum_and_the_endpoint_is_the_pod_behind_the_proxy():
 
 
 def test_a_silent_endpoint_is_a_part_of_connecting():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.silence(1)
     load = workload(proxy.world, sources=[source_on(proxy.world)])
     open_loop(load, proxy.world, 50, 2 * S)
@@ -262,7 +229,7 @@ def test_a_silent_endpoint_is_a_part_of_connecting():
 
 def test_time_outs_during_every_stage_leave_no_negative_part():
     for timeout_ns in range(300 * US, 3 * MS, 37 * US):
-        proxy = Captured()
+        proxy = Proxy()
         load = workload(proxy.world, sources=[source_on(proxy.world)], timeout_ns=timeout_ns)
         open_loop(load, proxy.world, 1000, 20 * MS)
         proxy.world.run(1 * S)
@@ -270,7 +237,7 @@ def test_time_outs_during_every_stage_leave_no_negative_part():
 
 
 def test_one_process_does_the_work_of_all_connections():
-    few, many = Captured(workers=1000), Captured(workers=1000)
+    few, many = Proxy(workers=1000), Proxy(workers=1000)
     latencies = []
     for proxy, users in ((few, 1), (many, 60)):
         load = workload(proxy.world, sources=[source_on(proxy.world)], keepalive=True)
@@ -286,7 +253,7 @@ def test_one_process_does_the_work_of_all_connections():
 
 
 def test_datagrams_of_one_client_socket_go_to_one_endpoint_while_they_follow_each_other():
-    proxy = Captured()
+    proxy = Proxy()
     client = proxy.world.client()
     flow = client.socket()
     for _ in range(5):
@@ -300,7 +267,7 @@ def test_datagrams_of_one_client_socket_go_to_one_endpoint_while_they_follow_eac
 
 
 def test_another_client_socket_gets_another_endpoint():
-    proxy = Captured()
+    proxy = Proxy()
     client = proxy.world.client()
     for _ in range(3):
         client.datagram(client.socket())
@@ -309,7 +276,7 @@ def test_another_client_socket_gets_another_endpoint():
 
 
 def test_a_refused_datagram_is_lost_and_the_next_one_goes_elsewhere():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.refuse(1)
     client = proxy.world.client()
     flow = client.socket()
@@ -322,7 +289,7 @@ def test_a_refused_datagram_is_lost_and_the_next_one_goes_elsewhere():
 
 
 def test_parts_sum_over_udp_too():
-    proxy = Captured(workers=1)
+    proxy = Proxy(workers=1)
     load = workload(proxy.world, sources=[source_on(proxy.world)], protocol=UDP, keepalive=True)
     open_loop(load, proxy.world, 500, 2 * S)
     proxy.world.run(10 * S)
@@ -333,7 +300,7 @@ def test_parts_sum_over_udp_too():
 
 
 def test_without_the_process_datagrams_are_refused():
-    proxy = Captured()
+    proxy = Proxy()
     proxy.exit()
     client = proxy.world.client()
     client.datagram(client.socket())
