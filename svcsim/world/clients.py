@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from svcsim.datapath.host import Host, Namespace
 from svcsim.datapath.network import Network
@@ -81,7 +81,7 @@ class Clients:
             name=model.name,
             index=index,
             protocol=PROTOCOL_NUMBER[self._to(model).protocol],
-            port=self._port(model),
+            port=port if isinstance(port := self._to(model).port, int) else 0,
             timeout_ns=model.timeout_ns,
             connect_timeout_ns=model.connect_timeout_ns,
             keepalive=connections.keepalive,
@@ -205,6 +205,8 @@ class Clients:
         """
         now = self._network.fabric.clock.now
         for group in self._groups:
+            # Only now have Services all of their ports.
+            group.workload.settings = replace(group.workload.settings, port=self._port(group.model))
             policy, interval_ns = group.model.resolve.policy, group.model.resolve.interval_ns
             if policy not in ("interval", "once"):
                 continue
@@ -241,17 +243,17 @@ class Clients:
             )
         return parse_address(service.spec.cluster_ip)
 
-    def _resolve_later(self, workload: Workload, source: Source) -> None:
+    def _resolve_later(self, workload: Workload, source: Source, on_address: Callable[[int], None]) -> None:
         group = self._groups[workload.settings.index]
         resolver = self._resolver_of(source.namespace)
         assert resolver is not None
         group.lookups += 1
         key = splitmix64(stream_seed(self._seed, f"{workload.settings.name}/{source.index}") ^ group.lookups)
 
-        def resolved(addresses: tuple[int, ...], queries: int) -> None:
-            workload.resolved(source, addresses[0] if addresses else 0, 0)
-
-        self._resolvers.resolve(resolver, source.namespace, self._to(group.model).host, key, resolved)
+        self._resolvers.resolve(
+            resolver, source.namespace, self._to(group.model).host, key,
+            lambda addresses, queries: on_address(addresses[0] if addresses else 0),
+        )
 
     # ---- when --------------------------------------------------------------------------------------------------------
 
