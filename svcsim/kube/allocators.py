@@ -115,7 +115,7 @@ class AddressRange:
     def _number(self, address: Address) -> int:
         number = address - self.prefix.base - 1
         if address not in self.prefix or not 0 <= number < self._pool.size:
-            raise AllocationError(f"is not in the valid range {self.prefix}")
+            raise AllocationError(f"provided IP is not in the valid range {self.prefix}")
         return number
 
 

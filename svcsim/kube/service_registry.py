@@ -145,7 +145,7 @@ class ServiceRegistry:
                     try:
                         pool.reserve(address)
                     except AllocationError as error:
-                        raise AllocationError(f"spec.clusterIPs: {text} {error}") from None
+                        raise AllocationError(f"spec.clusterIPs: {text}: {error}") from None
                     undo.append(lambda pool=pool, address=address: pool.release(address))  # type: ignore[misc]
             else:
                 address = pool.allocate(service.metadata.key)

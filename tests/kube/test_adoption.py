@@ -247,5 +247,5 @@ def test_a_service_of_a_cluster_with_another_range_keeps_its_address():
     plain = service()
     plain["metadata"].pop("uid")
     plain["spec"] |= {"clusterIP": "172.30.4.5", "clusterIPs": ["172.30.4.5"]}
-    with pytest.raises(UsageError, match=r"172\.30\.4\.5 is not in the valid range"):
+    with pytest.raises(UsageError, match=r"172\.30\.4\.5: provided IP is not in the valid range"):
         SmallCluster(read(plain))

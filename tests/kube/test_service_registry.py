@@ -115,7 +115,7 @@ def test_a_taken_address_is_refused_and_what_was_taken_before_is_given_back():
     made.create(service("first", clusterIP="1.2.3.4"))
     second = service("second", ipFamilyPolicy="RequireDualStack", ipFamilies=["IPv6", "IPv4"],
                      clusterIPs=["2000::1", "1.2.3.4"])
-    with pytest.raises(InvalidError, match=r"1\.2\.3\.4 is already allocated"):
+    with pytest.raises(InvalidError, match=r"1\.2\.3\.4: is already allocated"):
         made.create(second)
     made.create(service("third", ipFamilies=["IPv6"], clusterIP="2000::1"))
     made.delete(Service, "d/first")
