@@ -170,21 +170,33 @@ class Proxies:
         key = stream_seed(self._seed, f"ipvs/order/{machine.name}")
 
         def order(endpoints: Sequence[EndpointInfo]) -> Iterable[EndpointInfo]:
-            count = len(endpoints)
-            return sorted(endpoints, key=lambda endpoint: permuted(key, endpoints.index(endpoint), count))
+            places = sorted(range(len(endpoints)), key=lambda place: permuted(key, place, len(endpoints)))
+            return [endpoints[place] for place in places]
 
         inner = IpvsProxier(
             self.settings(machine, "ipvs"), self.tracker(machine), self._ipvs_library,
             IpvsTable(IpvsSysctls.of_kube_proxy()), order=order, clock=lambda: clock.now,
         )
 
+        running = True
+
         def check() -> None:
-            inner.check_terminating(clock.now)
+            if running:
+                inner.check_terminating(clock.now)
             clock.after(CHECK_INTERVAL_NS, check)
+
+        def stopped() -> None:
+            nonlocal running
+            running = False
+
+        def started() -> None:
+            nonlocal running
+            running = True
+            inner.restart()
 
         clock.after(CHECK_INTERVAL_NS, check)
         node = IpvsNode(inner)
-        return NodeProxy("ipvs", inner, lambda: node, started=inner.restart)
+        return NodeProxy("ipvs", inner, lambda: node, stopped, started)
 
     def _userspace(self, machine: Machine, host: Host) -> NodeProxy:
         costs = self._costs.userspace
