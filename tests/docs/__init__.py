@@ -1,0 +1,1 @@
+"""The documentation says what there is: pages are compared with the program."""
