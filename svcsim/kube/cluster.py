@@ -31,8 +31,9 @@ from svcsim.kube.controllers.statefulset import StatefulSetController
 from svcsim.kube.defaulting import default_pod
 from svcsim.kube.informer import Informer
 from svcsim.kube.kinds import KubeObject
-from svcsim.kube.kubelet import ContainerRuntime, Kubelet
+from svcsim.kube.kubelet import Kubelet
 from svcsim.kube.probing import Prober
+from svcsim.kube.runtime import ContainerRuntime
 from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.settling import Settling, load_objects
 from svcsim.kube.store import Change, Event, Store

@@ -8,55 +8,40 @@ Sources: pkg/kubelet (kubelet.go, pod_workers.go, pleg/generic.go, status/status
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Happening, Journal
 from svcsim.engine.streams import Stream, stream_seed
 from svcsim.kube.api.node import Node
-from svcsim.kube.api.pod import Pod, PodStatus
+from svcsim.kube.api.pod import Pod
 from svcsim.kube.client import Client
 from svcsim.kube.controllers.node_health import with_ready
 from svcsim.kube.lifecycle import (
+    LeaseRenewals,
     PodAddresses,
     ProbeKind,
     RestartBackoff,
-    last_tick_ns,
     next_tick_ns,
     pre_stop_ns,
     probe_port,
 )
-from svcsim.kube.pod_record import SETTLED_SINCE_NS, Phase, PodRecord, reported_status
+from svcsim.kube.pod_record import SETTLED_SINCE_NS, Phase, PodRecord
 from svcsim.kube.probing import Prober, ProbeWorker
-from svcsim.kube.store import Change, Event, NotFoundError
+from svcsim.kube.runtime import ContainerRuntime
+from svcsim.kube.status_writer import StatusWriter
+from svcsim.kube.store import Change, Event
 from svcsim.kube.timings import Timings
 from svcsim.units import S
 
 SIGKILL_CODE = 137
 
 
-class ContainerRuntime(Protocol):
-    """What makes pods real: the data plane's sandboxes and servers. `pod.status` has the addresses."""
-
-    def start(self, pod: Pod) -> None:
-        """The pod's sandbox is there and its containers run from now on."""
-
-    def terminate(self, pod: Pod) -> None:
-        """SIGTERM: the process ends when it likes, and then `Kubelet.exited` is called."""
-
-    def kill(self, pod: Pod) -> None:
-        """SIGKILL: the process ends now."""
-
-    def remove(self, pod: Pod) -> None:
-        """The sandbox is gone, its addresses with it; what may still run in it is gone without a word."""
-
-
 class Kubelet:
     """One node's kubelet."""
 
     __slots__ = (
-        "_addresses", "_client", "_clock", "_contact", "_frozen_ns", "_journal", "_node_ips", "_phases", "_pods",
-        "_power", "_prober", "_resumed_ns", "_runtime", "_status_phase_ns", "_timings", "_watch", "node",
+        "_addresses", "_client", "_clock", "_contact", "_journal", "_lease", "_node_ips", "_phases", "_pods",
+        "_power", "_prober", "_runtime", "_status", "_status_phase_ns", "_timings", "_watch", "node",
     )
 
     def __init__(
@@ -86,9 +71,11 @@ class Kubelet:
         self._pods: dict[str, PodRecord] = {}
         self._phases = Stream(seed, f"kubelet/{self.node}/phases")
         self._status_phase_ns = self._phase(0, timings.node_status_update_ns)
-        self._frozen_ns = last_tick_ns(clock.now, timings.lease_renew_ns, self._phase(1, timings.lease_renew_ns))
-        self._resumed_ns: int | None = clock.now
+        lease_ns = timings.lease_renew_ns
+        self._lease = LeaseRenewals(lease_ns, self._phase(1, lease_ns), clock.now)
         self._power = 0
+        comparison_ns = self._phase(3, timings.kubelet_status_sync_ns)
+        self._status = StatusWriter(client, clock, timings, node.internal_ips, comparison_ns, self._later)
         self._watch = client.watch_pods_of(self.node, self._pod_changed)
 
     def _phase(self, what: int, period_ns: int) -> int:
@@ -106,23 +93,17 @@ class Kubelet:
     # The node's signs of life.
 
     def renewed_ns(self) -> int:
-        """When the node's lease was last renewed: each period while the API server is in reach, without an event each."""
-        if self._resumed_ns is None:
-            return self._frozen_ns
-        period_ns = self._timings.lease_renew_ns
-        tick_ns = last_tick_ns(self._clock.now, period_ns, self._phase(1, period_ns))
-        return max(self._frozen_ns, tick_ns if tick_ns >= self._resumed_ns else self._frozen_ns)
+        """When the node's lease was last renewed."""
+        return self._lease.renewed_ns(self._clock.now)
 
     def lost_contact(self) -> None:
         """The API server is out of reach, or the node has no power: no renewals from now on."""
-        if self._resumed_ns is not None:
-            self._frozen_ns = self.renewed_ns()
-            self._resumed_ns = None
+        self._lease.stop(self._clock.now)
 
     def regained_contact(self) -> None:
-        """The API server is in reach again: the next renewal comes with the next period."""
-        if self.is_up and self._client.reachable and self._resumed_ns is None:
-            self._resumed_ns = self._clock.now
+        """The API server is in reach again: what it says of the node is looked at."""
+        if self.is_up and self._client.reachable and self._lease.stopped:
+            self._lease.resume(self._clock.now)
             current = self._client.store.get(Node, self.node)
             if current is not None:
                 self.node_overwritten(current)
@@ -202,9 +183,9 @@ class Kubelet:
                 self._end(record)
             elif pod.status != record.written:
                 if pod.spec.readiness_gates:
-                    self._report(record)
+                    self._status.report(record)
                 else:
-                    self._set_right(record)
+                    self._status.set_right(record)
 
     def _take_on(self, pod: Pod) -> None:
         record = self._pods[pod.metadata.key] = PodRecord(pod, self._new_backoff())
@@ -215,7 +196,7 @@ class Kubelet:
             return
         self._add_probes(record, settled=False)
         if pod.is_ready:  # it ran before the node lost power
-            self._report(record)
+            self._status.report(record)
         self._later(record, self._timings.container_start_ns, lambda: self._start(record))
 
     def _new_backoff(self) -> RestartBackoff:
@@ -290,7 +271,7 @@ class Kubelet:
         for index, container in enumerate(record.pod.spec.containers):
             record.started[index] = container.startup_probe is None
             record.ready[index] = record.started[index] and container.readiness_probe is None
-        self._report(record)
+        self._status.report(record)
         self._trigger_readiness(record)
 
     def _trigger_readiness(self, record: PodRecord) -> None:
@@ -328,12 +309,12 @@ class Kubelet:
         policy = record.pod.spec.restart_policy
         if policy == "Never" or (policy == "OnFailure" and record.code == 0):
             record.phase = Phase.FINISHED
-            self._report(record)
+            self._status.report(record)
             return
         wait_ns, record.backoff = record.backoff.after_exit(record.finished_ns)
         record.restarts += 1
         record.phase = Phase.WAITING
-        self._report(record)
+        self._status.report(record)
         delay_ns = max(0, record.finished_ns + wait_ns - self._clock.now) + self._timings.container_restart_ns
         self._later(record, delay_ns, lambda: self._start(record))
 
@@ -349,11 +330,11 @@ class Kubelet:
         if kind is ProbeKind.READINESS:
             if record.ready[index] != good:
                 record.ready[index] = good
-                self._report(record)
+                self._status.report(record)
         elif kind is ProbeKind.STARTUP and good:
             record.started[index] = True
             record.ready[index] = record.pod.spec.containers[index].readiness_probe is None
-            self._report(record)
+            self._status.report(record)
             self._trigger_readiness(record)
         elif not good and not record.ending:
             probe = record.workers_probe(index, kind)
@@ -400,7 +381,7 @@ class Kubelet:
         record.not_ready()
         self._runtime.remove(record.as_run())
         self._release(record)
-        self._report(record)
+        self._status.report(record)
         key, uid = record.pod.metadata.key, record.pod.metadata.uid
         self._later(
             record,
@@ -412,42 +393,6 @@ class Kubelet:
         current = self._client.store.get(Pod, key)
         if current is not None and current.metadata.uid == uid and self.is_up and self._client.reachable:
             self._client.delete(Pod, key, grace_seconds=0)
-
-    # What the API server is told.
-
-    def _report(self, record: PodRecord) -> None:
-        """Have the pod's status written; several changes within the time of a write are one."""
-        if not record.reporting:
-            record.reporting = True
-            self._later(record, self._timings.api_write_ns, lambda: self._write(record))
-
-    def _set_right(self, record: PodRecord) -> None:
-        """Someone else has written the status: it is compared and written again at the next status sync."""
-        if record.phase in (Phase.RUNNING, Phase.WAITING, Phase.EXITED) and not record.comparing:
-            record.comparing = True
-            now, period_ns = self._clock.now, self._timings.kubelet_status_sync_ns
-            self._later(record, next_tick_ns(now, period_ns, self._phase(3, period_ns)) - now, lambda: self._compare(record))
-
-    def _compare(self, record: PodRecord) -> None:
-        record.comparing = False
-        if not record.reporting:
-            self._write(record)
-
-    def _write(self, record: PodRecord) -> None:
-        record.reporting = False
-        if not self._client.reachable:
-            record.reporting = True
-            self._client.when_reachable(lambda: self._later(record, self._timings.api_write_ns, lambda: self._write(record)))
-            return
-        current = self._client.store.get(Pod, record.pod.metadata.key)
-        if current is None or current.metadata.uid != record.pod.metadata.uid:
-            return
-        status: PodStatus = reported_status(record, current, self._node_ips, self._clock.now)
-        record.status = record.written = status
-        try:
-            self._client.update_status(current.model_copy(update={"status": status}))
-        except NotFoundError:
-            return
 
     # Power.
 
@@ -482,7 +427,7 @@ class Kubelet:
         self._client.when_reachable(self._list)
 
     def _list(self) -> None:
-        self._resumed_ns = self._clock.now
+        self._lease.resume(self._clock.now)
         self._report_node(self._power)
         for pod in self._client.store.list(Pod):
             if pod.spec.node_name == self.node and not pod.is_finished:

@@ -120,6 +120,49 @@ def last_tick_ns(now_ns: int, period_ns: int, phase_ns: int) -> int:
     return now_ns - (now_ns - phase_ns) % period_ns
 
 
+class LeaseRenewals:
+    """When a node's lease was last renewed: each period while it can be, without an event each.
+
+    >>> lease = LeaseRenewals(10, 3, now_ns=0)
+    >>> lease.renewed_ns(25)
+    23
+    >>> lease.stop(25)
+    >>> lease.resume(51)
+    >>> lease.renewed_ns(52), lease.renewed_ns(53)
+    (23, 53)
+    """
+
+    __slots__ = ("_frozen_ns", "_period_ns", "_phase_ns", "_resumed_ns")
+
+    def __init__(self, period_ns: int, phase_ns: int, now_ns: int) -> None:
+        self._period_ns = period_ns
+        self._phase_ns = phase_ns
+        self._frozen_ns = last_tick_ns(now_ns, period_ns, phase_ns)
+        self._resumed_ns: int | None = now_ns
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it cannot be renewed."""
+        return self._resumed_ns is None
+
+    def renewed_ns(self, now_ns: int) -> int:
+        """The instant of the last renewal."""
+        if self._resumed_ns is None:
+            return self._frozen_ns
+        tick_ns = last_tick_ns(now_ns, self._period_ns, self._phase_ns)
+        return max(self._frozen_ns, tick_ns) if tick_ns >= self._resumed_ns else self._frozen_ns
+
+    def stop(self, now_ns: int) -> None:
+        """No renewals from now on."""
+        self._frozen_ns = self.renewed_ns(now_ns)
+        self._resumed_ns = None
+
+    def resume(self, now_ns: int) -> None:
+        """The next renewal comes with the next period."""
+        self._frozen_ns = self.renewed_ns(now_ns)
+        self._resumed_ns = now_ns
+
+
 class PodAddresses:
     """Addresses of a node's pods from its blocks, one of each family for a pod, given out in turn (host-local IPAM)."""
 
