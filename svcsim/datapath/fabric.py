@@ -48,6 +48,11 @@ class PacketCounts:
     delivered: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def in_flight(self) -> int:
+        """Packets that have neither arrived nor been dropped."""
+        return self.sent - self.delivered - sum(self.dropped.values())
+
 
 class Fabric:
     """The network of one simulated world."""

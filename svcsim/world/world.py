@@ -29,7 +29,7 @@ from svcsim.results.result import Result
 from svcsim.scenario.faults import IpvsModules
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.resolved import resolved_yaml
-from svcsim.units import S
+from svcsim.units import MS, S
 from svcsim.workload import distributions
 from svcsim.workload.name_server import NameService
 from svcsim.workload.resolving import Resolvers
@@ -49,6 +49,8 @@ OnProgress = Callable[[int, int], None]
 
 DRAIN_STEP_NS = 1 * S
 SETTLE_PACKETS_NS = 1 * S
+SETTLE_STEP_NS = 1 * MS
+SETTLE_LIMIT_NS = 60 * S
 DRAIN_LIMIT_NS = 3600 * S
 """How long after its end a run waits for requests; a request that ends later than this has broken a law."""
 PROGRESS_STEPS = 200
@@ -233,8 +235,11 @@ class World:
             self.clock.run(self.clock.now + DRAIN_STEP_NS)
             if progress is not None:
                 progress(self.clients.ended, self.clock.now)
-        # Packets that nobody waits for are still on their way; they are counted when they arrive.
+        # Packets that nobody waits for are still on their way, and probes and look-ups send further ones: stop when all are counted.
         self.clock.run(self.clock.now + SETTLE_PACKETS_NS)
+        settled_ns = self.clock.now + SETTLE_LIMIT_NS
+        while self.network.fabric.counts.in_flight and self.clock.now < settled_ns:
+            self.clock.run(self.clock.now + SETTLE_STEP_NS)
 
     def _result(self) -> Result:
         requests = self.records.columns()
