@@ -19,7 +19,7 @@ TIME_WAIT_NS = 60 * S
 class PortAllocator:
     """Free ports towards one destination."""
 
-    __slots__ = ("_fresh", "_offset", "_returned", "_size", "_start")
+    __slots__ = ("_early", "_fresh", "_offset", "_returned", "_size", "_start")
 
     def __init__(self, offset: int = 0, first: int = FIRST_PORT, last: int = LAST_PORT) -> None:
         self._start = first
@@ -27,6 +27,7 @@ class PortAllocator:
         self._offset = offset % self._size
         self._fresh = 0
         self._returned: deque[tuple[int, int]] = deque()
+        self._early: deque[tuple[int, int]] = deque()
 
     def take(self, now_ns: int) -> int:
         """A free port, or 0 if none is left (EADDRNOTAVAIL)."""
@@ -35,6 +36,9 @@ class PortAllocator:
             port = self._start + (self._offset + self._fresh) % self._size
             self._fresh += 1
             return port
+        early = self._early
+        if early and early[0][0] <= now_ns:
+            return early.popleft()[1]
         if returned and returned[0][0] <= now_ns:
             return returned.popleft()[1]
         return 0
@@ -43,9 +47,7 @@ class PortAllocator:
         """The connection on this port is over; the port is free again from `free_at_ns` on."""
         returned = self._returned
         if returned and returned[-1][0] > free_at_ns:
-            position = len(returned)
-            while position and returned[position - 1][0] > free_at_ns:
-                position -= 1
-            returned.insert(position, (free_at_ns, port))
+            # Free before one that was given earlier: it had no TIME_WAIT. These have a queue of their own, in order too.
+            self._early.append((free_at_ns, port))
         else:
             returned.append((free_at_ns, port))
