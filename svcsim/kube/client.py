@@ -36,13 +36,13 @@ def reconnect_wait_ns(outage_ns: int, first_ns: int, longest_ns: int, uniforms: 
 class Watch:
     """The changes of some kinds on their way to one component, in order, with a single armed event of the clock."""
 
-    __slots__ = ("_armed", "_client", "_handler", "_last_due_ns", "_pending")
+    __slots__ = ("_armed_ns", "_client", "_handler", "_last_due_ns", "_pending")
 
     def __init__(self, client: Client, handler: Handler) -> None:
         self._client = client
         self._handler = handler
         self._pending: deque[tuple[int, Event]] = deque()
-        self._armed = False
+        self._armed_ns: int | None = None
         self._last_due_ns = 0
 
     def push(self, event: Event) -> None:
@@ -52,29 +52,33 @@ class Watch:
             due_ns = self._last_due_ns
         self._last_due_ns = due_ns
         self._pending.append((due_ns, event))
-        if not self._armed and self._client.reachable:
+        if self._armed_ns is None and self._client.reachable:
             self._arm(due_ns)
 
     def resume(self, not_before_ns: int) -> None:
         """The component is back: what waited arrives at the given instant, or when it is due."""
         self._last_due_ns = max(self._last_due_ns, not_before_ns)
-        if self._pending and not self._armed:
+        if self._pending and self._armed_ns is None:
             self._arm(max(not_before_ns, self._pending[0][0]))
 
     def drop(self) -> None:
         """The component lost its state: what was on its way is in its next list."""
         self._pending.clear()
+        self._armed_ns = None
+        self._last_due_ns = 0
 
     def _arm(self, due_ns: int) -> None:
-        self._armed = True
+        self._armed_ns = due_ns
         clock = self._client.clock
         clock.after(due_ns - clock.now, self._deliver)
 
     def _deliver(self) -> None:
-        self._armed = False
+        now = self._client.clock.now
+        if self._armed_ns != now:
+            return  # armed before the component lost its state
+        self._armed_ns = None
         if not self._client.reachable:
             return
-        now = self._client.clock.now
         resumed_ns = self._client.resumed_ns
         pending = self._pending
         if now < resumed_ns:
@@ -85,7 +89,7 @@ class Watch:
             self._handler(pending.popleft()[1])
             if not self._client.reachable:
                 return
-        if pending and not self._armed:
+        if pending and self._armed_ns is None:
             self._arm(pending[0][0])
 
 
@@ -184,6 +188,17 @@ class Client:
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()
+
+    def start_anew(self) -> None:
+        """The component's process has just started: it lists what there is, and its watches tell at once what comes later.
+
+        Only a process that lived through an outage backs off.
+        """
+        for watch in self._watches:
+            watch.drop()
+        now = self.clock.now
+        self.resumed_ns = min(self.resumed_ns, now)
+        self._lost_ns = None if self.reachable else now
 
     def when_reachable(self, action: Callable[[], None]) -> None:
         """Call a function now, or as soon as the API server answers this component."""

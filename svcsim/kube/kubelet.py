@@ -421,8 +421,8 @@ class Kubelet:
         if power != self._power:
             return
         self._power += 1
-        self._watch.drop()
         self._client.set_connected(True)
+        self._client.start_anew()
         self._contact(True)
         self._client.when_reachable(self._list)
 

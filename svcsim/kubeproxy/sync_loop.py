@@ -201,13 +201,18 @@ class KubeProxy:
         if forgotten:
             self.proxier.forget()
         epoch = self._epoch
-        self._clock.after(self._settings.start_ns, lambda: self._client.when_reachable(lambda: self._started(epoch)))
+
+        def begin() -> None:
+            self._clock.after(self._settings.start_ns, lambda: self._client.when_reachable(lambda: self._started(epoch)))
+
+        self._client.when_reachable(begin)
 
     def _started(self, epoch: int) -> None:
         if epoch != self._epoch or self.running:
             return
         self.running = True
         self._journal.add(self._clock.now, Happening.PROXY_STARTED, self._node)
+        self._client.start_anew()
         self._list()
         self.request(full=True)
 

@@ -91,6 +91,16 @@ def test_a_node_comes_back_with_empty_tables_and_a_full_sync():
     assert 9 * S < full[0].at_ns < 12 * S
 
 
+def test_what_starts_on_a_node_after_a_long_time_without_power_hears_of_changes_at_once():
+    """Only a process that lived through an outage backs off before it watches again."""
+    seen = see({"at": "2s", "down": "node/worker-2", "for": "36s"}, {"at": "60s", "delete": "deployment/web[0]", "grace": "1s"},
+               run__duration="70s", kubernetes__timings={"nodeBoot": "4s", "nodeMonitorGrace": "15s"}, **SLOWLY)
+    started = seen.first(Happening.PROXY_STARTED, "worker-2")
+    assert started == pytest.approx(38 + 4 + 2, abs=0.2)
+    heard = seen.first(Happening.PROXY_SYNCED, "worker-2", after=60.0)
+    assert heard < 62.5
+
+
 def _entries_until(world, at_ns):
     world.clock.run(at_ns)
     return world.journal.entries

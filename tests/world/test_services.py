@@ -123,6 +123,11 @@ def test_with_external_traffic_policy_local_only_the_nodes_own_pods_answer_and_n
     assert seen.flagged(Flag.MASQUERADED) == 0
 
 
+def test_a_port_of_a_service_may_be_called_by_its_name():
+    seen = see(run__duration="3s", **{"workloads[0].to": "http://web.default.svc:http"})
+    assert seen.failed() == 0
+
+
 def test_without_a_node_named_a_client_takes_one_of_them():
     seen = see(run__duration="3s", **{**NODE_PORT, "workloads[0].to": "nodePort://web.default:80"})
     assert seen.failed() == 0
