@@ -361,7 +361,13 @@ class World:
 
 def build(scenario: Scenario, seed: int | None = None, *, label: str = "", replication: int = 0) -> World:
     """The world of a scenario that compares nothing, settled and ready to run."""
-    return World(scenario, scenario.run.seed if seed is None else seed, label, replication)
+    collecting = gc.isenabled()
+    gc.disable()  # a large cluster is millions of objects that all stay
+    try:
+        return World(scenario, scenario.run.seed if seed is None else seed, label, replication)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _registered(machine: Machine) -> NodeSpec:
