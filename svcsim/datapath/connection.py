@@ -178,6 +178,8 @@ class Connection(Hop):
     backend_address: int
     backend_port: int
     proxy_exchange_ns: int
+    lossy: bool
+    rewritten: bool
 
     def __init__(
         self, client: Client, namespace: Namespace, client_port: int, destination: int, destination_port: int,
@@ -193,7 +195,7 @@ class Connection(Hop):
         self.pick_uniform = pick_uniform
         self.ordinal = self.syn_attempt = self.decisions = self.deadline_ns = self.rules = self.flags = self.used = 0
         self.generation = self.endpoint = -1
-        self.open = self.lossy = self.rewritten = False
+        self.open = False
         self.request: Request | None = None
         self.server = None
         self.endpoint_host: Host | None = None

@@ -205,11 +205,11 @@ class Handshakes:
     def _on_syn_ack(self, connection: Connection) -> None:
         """The SYN-ACK is with the client, and the connection stands; or the RST, and it never will."""
         counts = self._counts
-        counts.delivered += 1
         now = self._environment._now
         server = connection.server
         client = connection.client
         if client is None or server is None or not connection.server_namespace.alive:
+            counts.delivered += 1
             connection.close_entries(_CLOSE, now)
             if connection.flow is not None:
                 connection.flow.on_reset(now)
@@ -218,8 +218,8 @@ class Handshakes:
             return
         connection.open = True
         connection.endpoint = server.endpoint
+        counts.delivered += 2  # this one and the client's ACK, which nobody waits for
         counts.sent += 1
-        counts.delivered += 1
         for free, queue, cost_ns, _, _ in connection.forward:
             busy_until = free[queue]
             free[queue] = (busy_until if busy_until > now else now) + cost_ns

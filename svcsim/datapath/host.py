@@ -51,11 +51,14 @@ class Charges:
         """CPU time of a flow's first packet on this host, rounded once."""
         rule_ns = self.service_rule_tcp_ns if protocol == TCP else self.service_rule_udp_ns
         verdict = decision.verdict
-        base_ns = self.first_miss_ns if verdict is _NO_MATCH else self.first_ns
+        if verdict is _NO_MATCH:
+            base_ns = self.first_miss_ns
+        elif verdict is _REJECTED:
+            base_ns = self.first_ns + self.reject_ns
+        else:
+            base_ns = self.first_ns
         if decision.masquerade:
             base_ns += self.masquerade_ns
-        if verdict is _REJECTED:
-            base_ns += self.reject_ns
         rules = decision.service_rules
         if rules > self.service_rule_knee:
             beyond_ns = self.service_rule_tcp_beyond_ns if protocol == TCP else self.service_rule_udp_beyond_ns

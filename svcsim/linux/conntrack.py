@@ -152,7 +152,9 @@ class Conntrack:
         if old is None:
             size = len(entries)
             if size >= self.peak or size >= self.limit:
-                size = self.count(now_ns)
+                if self._next_due_ns <= now_ns:
+                    self.sweep(now_ns)
+                    size = len(entries)
                 if size >= self.limit:
                     self.dropped_full += 1
                     return False
