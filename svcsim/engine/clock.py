@@ -16,6 +16,8 @@ from simpy.events import NORMAL
 CONTROL = NORMAL
 COMMIT = NORMAL + 1
 PACKET = NORMAL + 2
+EVENTS_OF_A_STOP = 2
+"""SimPy 4.1 schedules the event that stops `Environment.run`, and again when it has stopped."""
 
 Signal = simpy.Event
 ProcessGenerator = Generator[simpy.Event, Any, Any]
@@ -30,9 +32,10 @@ class _Call(simpy.Event):
 class Clock:
     """Simulated time. `now` is an int; nothing else advances it but `run`."""
 
-    __slots__ = ("environment",)
+    __slots__ = ("_stops", "environment")
 
     def __init__(self) -> None:
+        self._stops = 0
         # Any: the hot path schedules hops, which SimPy takes for events, and reads the bare clock.
         self.environment: Any = simpy.Environment(initial_time=0)
 
@@ -44,9 +47,12 @@ class Clock:
 
     @property
     def events_scheduled(self) -> int:
-        """How many events have been put on the clock since the start, those of the control plane among them."""
+        """How many events have been put on the clock since the start, those of the control plane among them.
+
+        Events by which `run` stops do not count, so that looking at a run on its way changes nothing.
+        """
         count: int = self.environment._eid.__reduce__()[1][0]
-        return count
+        return count - EVENTS_OF_A_STOP * self._stops
 
     def process(self, generator: ProcessGenerator) -> simpy.Process:
         """Start a control-plane process."""
@@ -78,4 +84,5 @@ class Clock:
 
     def run(self, until_ns: int) -> None:
         """Let everything happen that is due before `until_ns`."""
+        self._stops += 1
         self.environment.run(until=until_ns)

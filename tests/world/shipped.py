@@ -15,7 +15,7 @@ QUICKLY = {"nodeMonitorGrace": "2s", "nodeMonitorPeriod": "500ms", "leaseRenew":
 
 
 def short(name: str) -> tuple[Variant, ...]:
-    """Every variant of a shipped scenario in ten seconds: its faults come one after the other, and a node's death is seen soon."""
+    """Every variant of a shipped scenario in ten seconds, with its faults one after the other; a node's death is seen soon."""
     path = FOLDER / f"{name}.yaml"
     given = svcsim.load(path)
     overrides: dict[str, Any] = {
