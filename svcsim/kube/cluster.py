@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Journal
 from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
-from svcsim.kube.api.node import HOSTNAME_LABEL, ZONE_LABEL, Node, NodeAddress
+from svcsim.kube.api.node import Node, NodeAddress, well_known_labels
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
@@ -59,9 +59,7 @@ class NodeSpec:
 
     def as_object(self, given: Node | None = None) -> Node:
         """The Node as its kubelet registers it; of a given one its labels, taints and conditions are kept."""
-        labels = {HOSTNAME_LABEL: self.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-        if self.zone:
-            labels[ZONE_LABEL] = self.zone
+        labels = well_known_labels(self.name, self.zone)
         addresses = [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.name}]
         if given is not None:
             spec = given.spec.model_copy(update={"pod_cidr": self.pod_cidr, "pod_cidrs": (self.pod_cidr,)})

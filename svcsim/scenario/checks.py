@@ -15,6 +15,7 @@ from svcsim.kube.kinds import KubeObject
 from svcsim.scenario.address import Destination
 from svcsim.scenario.faults import Apply, Fault, Scale
 from svcsim.scenario.model import Scenario
+from svcsim.scenario.pending import pending_notes
 from svcsim.scenario.places import Places
 from svcsim.scenario.target import POD_OWNERS, Target
 from svcsim.scenario.workload import From
@@ -87,6 +88,8 @@ class _Checks:
         yield from self._expectations()
         yield from self._costs()
         self._servers()
+        if node_names is not None:
+            self.notes += pending_notes(self.scenario.objects, self.scenario.nodes)
 
     # ---- what there is -----------------------------------------------------------------------------------------------
 

@@ -99,11 +99,15 @@ class Clients:
 
     def _to(self, model: WorkloadModel):  # type: ignore[no-untyped-def]
         if model.to is None:
-            raise UsageError(f"workload {model.name} has no destination")
+            raise self._mistake(model, "has no destination")
         return model.to
 
+    def service_key(self, model: WorkloadModel) -> tuple[str, str] | None:
+        """(namespace, name) of the Service that a workload sends to, as its clients' namespace has it; None for another host."""
+        return self._to(model).service((model.from_ or From(clients=1)).namespace, self._scenario.kubernetes.dns.domain)
+
     def _service(self, model: WorkloadModel) -> Service | None:
-        place = self._to(model).service((model.from_ or From(clients=1)).namespace, self._scenario.kubernetes.dns.domain)
+        place = self.service_key(model)
         return None if place is None else self._store.get(Service, "/".join(place))
 
     def _port(self, model: WorkloadModel) -> int:
@@ -119,7 +123,13 @@ class Clients:
                 if port.node_port:
                     return port.node_port
         what = "node port for port" if to.is_node_port else "port"
-        raise UsageError(f"workload {model.name}: {to.host} has no {what} {to.port}")
+        raise self._mistake(model, f"{to.host} has no {what} {to.port}")
+
+    def _mistake(self, model: WorkloadModel, message: str) -> UsageError:
+        """What only the running cluster shows to be wrong with a workload, with its place in the file."""
+        origin = self._scenario.origin
+        line = origin.lines.get(f"workloads[{self._scenario.workloads.index(model)}]")
+        return UsageError((f"{origin.file}:{line}: " if line else "") + f"workload {model.name}: {message}")
 
     # ---- who sends ---------------------------------------------------------------------------------------------------
 
@@ -237,9 +247,10 @@ class Clients:
             return 0
         service = self._service(model)
         if service is None or service.spec.is_headless or not service.spec.cluster_ip:
-            raise UsageError(
-                f"workload {model.name}: {to.host} has no address that a client could know without DNS; "
-                "let it resolve the name (resolve: interval(30s)), or give an address"
+            raise self._mistake(
+                model,
+                f"{to.host} has no address that a client could know without DNS; "
+                "let it resolve the name (resolve: interval(30s)), or give an address",
             )
         return parse_address(service.spec.cluster_ip)
 
@@ -263,7 +274,7 @@ class Clients:
         for group in self._groups:
             model, workload = group.model, group.workload
             if not workload.sources:
-                raise UsageError(f"workload {model.name}: there is nobody who sends ({_from_text(model.from_)} has no pods)")
+                raise self._mistake(model, f"there is nobody who sends ({_from_text(model.from_)} has no running pods)")
             until_ns = min(duration_ns, model.stop_ns or duration_ns)
             request_size, answer_size = model.request.quantile(), model.response.quantile()
             closed = model.arrivals.closed

@@ -248,7 +248,7 @@ class World:
         behind = {
             workload.name: tuple(self._behind.get("/".join(place), ()))
             for workload in self.scenario.workloads
-            if workload.to is not None and (place := workload.to.service(domain=self.scenario.kubernetes.dns.domain)) is not None
+            if (place := self.clients.service_key(workload)) is not None
         }
         return result_of(
             self.scenario, self.label, self.replication, requests, self.journal,

@@ -44,6 +44,23 @@ def test_a_workload_of_its_own_name_is_named_after_its_place() -> None:
     assert [workload.name for workload in sample("workloads: [{}, {name: b}, {}]").workloads] == ["load", "b", "load-3"]
 
 
+@pytest.mark.parametrize(
+    ("selector", "note"),
+    [
+        ("beta.kubernetes.io/os: linux, kubernetes.io/arch: amd64", None),
+        ("disk: ssd", None),
+        ("disk: tape", "deployment/old: its pods stay pending, for no node has the labels of its nodeSelector (disk=tape)"),
+    ],
+)
+def test_pods_that_no_node_fits_are_told_of(selector: str, note: str | None) -> None:
+    scenario = loads(
+        "workloads: []\ncluster: {nodes: {count: 2, labels: {disk: ssd}}}\n"
+        "manifests: [{apiVersion: apps/v1, kind: Deployment, metadata: {name: old}, spec: {template: {metadata: "
+        f"{{labels: {{app: old}}}}, spec: {{containers: [{{name: c}}], nodeSelector: {{{selector}}}}}}}}}}}]"
+    )
+    assert scenario.notes == (() if note is None else (note,))
+
+
 def test_a_udp_service_is_sent_datagrams() -> None:
     scenario = loads("manifests: [{apiVersion: v1, kind: Service, metadata: {name: d, namespace: x},"
                      " spec: {ports: [{port: 53, protocol: UDP}]}}]")

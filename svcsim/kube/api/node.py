@@ -20,6 +20,17 @@ UNREACHABLE_TAINT = "node.kubernetes.io/unreachable"
 LEASE_NAMESPACE = "kube-node-lease"
 
 
+def well_known_labels(name: str, zone: str = "") -> dict[str, str]:
+    """The labels that a kubelet gives its node, the old names among them.
+
+    Source: pkg/kubelet/kubelet_node_status.go (initialNode), component-helpers node/util (LabelOS, LabelArch).
+    """
+    labels = {HOSTNAME_LABEL: name}
+    for prefix in ("kubernetes.io", "beta.kubernetes.io"):
+        labels |= {f"{prefix}/os": "linux", f"{prefix}/arch": "amd64"}
+    return labels | ({ZONE_LABEL: zone} if zone else {})
+
+
 class Taint(Lenient):
     """What keeps pods without a toleration off a node; `added_ns` is when it was set (NoExecute)."""
 
