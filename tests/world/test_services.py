@@ -4,7 +4,6 @@ import pytest
 
 from svcsim.engine.journal import Happening
 from svcsim.errors import UsageError
-from svcsim.errors import UsageError
 from svcsim.results.records import Flag, Outcome
 from tests.world.small import ALL_MODES, KERNEL_MODES, SMALL, see
 
@@ -123,12 +122,6 @@ def test_with_external_traffic_policy_local_only_the_nodes_own_pods_answer_and_n
     assert seen.failed() == 0
     assert len(seen.answered()) == 1
     assert seen.flagged(Flag.MASQUERADED) == 0
-
-
-def test_a_workload_that_nobody_sends_is_a_mistake_with_its_place():
-    nowhere = {"manifests[deployment/client].spec.template.spec.nodeSelector": {"disk": "tape"}}
-    with pytest.raises(UsageError, match=r":\d+: workload load: there is nobody who sends \(deployment/client has no running pods\)"):
-        see(**nowhere)
 
 
 def test_a_workload_that_nobody_sends_is_a_mistake_with_its_place():
