@@ -1,4 +1,4 @@
-"""Pods that will never run, because no node of the scenario fits them: said before a run, for it explains what is missing there."""
+"""Pods that no node of the scenario fits: said before a run, for it explains what is missing in its results."""
 
 from __future__ import annotations
 

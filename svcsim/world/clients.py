@@ -17,6 +17,7 @@ from svcsim.kube.store import Store
 from svcsim.linux.address import parse_address
 from svcsim.linux.packet import PROTOCOL_NUMBER
 from svcsim.results.records import Outcome, RecordWriter
+from svcsim.scenario.address import Destination
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.workload import From
 from svcsim.scenario.workload import Workload as WorkloadModel
@@ -97,7 +98,7 @@ class Clients:
             ),
         )
 
-    def _to(self, model: WorkloadModel):  # type: ignore[no-untyped-def]
+    def _to(self, model: WorkloadModel) -> Destination:
         if model.to is None:
             raise self._mistake(model, "has no destination")
         return model.to
