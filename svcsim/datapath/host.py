@@ -111,7 +111,7 @@ class Host:
 
     __slots__ = (
         "address", "charges", "conntrack", "icmp", "index", "is_node", "name", "namespace", "neighbours", "path", "proxy_ns",
-        "queues", "softirq_ns", "up",
+        "queues", "up",
     )
 
     def __init__(
@@ -130,7 +130,6 @@ class Host:
         self.is_node = is_node
         self.up = True
         self.proxy_ns = 0
-        self.softirq_ns = 0
         self.namespace = Namespace(name, address, self, index=index, is_host=True)
 
 

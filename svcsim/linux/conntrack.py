@@ -55,14 +55,18 @@ class Timeouts:
         )
 
 
+_IPV6_FROM = 1 << 32
+"""Addresses below are IPv4."""
+
+
 def flow_key(protocol: int, source: int, source_port: int, destination: int, destination_port: int) -> int:
     """The five-tuple of the original direction as one int (addresses take 129 bits, see `svcsim.linux.address`).
 
     IPv4 flows stay below 2**104; the family bit of an IPv6 address keeps the two apart.
     """
-    if (source | destination) >> 32:
+    if source >= _IPV6_FROM or destination >= _IPV6_FROM:
         return ((((((1 << 130) | source) << 130) | destination) << 40) | protocol << 32 | source_port << 16) | destination_port
-    return (source << 72) | (destination << 40) | (protocol << 32) | (source_port << 16) | destination_port
+    return (source << 32 | destination) << 40 | (protocol << 32 | source_port << 16 | destination_port)
 
 
 def split_flow_key(key: int) -> tuple[int, int, int, int, int]:

@@ -46,9 +46,6 @@ class OpenLoop(Hop):
 
     def start(self) -> None:
         """Arm the first arrival."""
-        self._arm()
-
-    def _arm(self) -> None:
         if self.next_ns < self._until_ns:
             self.callbacks = self._tick_step
             self._environment.schedule(self, PACKET, self.next_ns - self._environment._now)
@@ -62,6 +59,8 @@ class OpenLoop(Hop):
             workload, self.sequence, now, self._request_size(request_u), self._answer_size(answer_u), service_u, pick_u
         )
         self.sequence += 1
-        self.next_ns = self._arrivals(now, gap_u)
-        self._arm()
+        self.next_ns = next_ns = self._arrivals(now, gap_u)
+        if next_ns < self._until_ns:
+            self.callbacks = self._tick_step
+            self._environment.schedule(self, PACKET, next_ns - now)
         workload.begin(sources[int(source_u * len(sources))], request)

@@ -106,9 +106,6 @@ class Workload:
             request.live = False
             self._record(request, Outcome.CLIENT_GONE, self._environment._now)
             return
-        self._attempt(source, request)
-
-    def _attempt(self, source: Source, request: Request) -> None:
         self._timers.set(request)
         self._find_connection(source, request)
 
@@ -390,7 +387,8 @@ class Workload:
             request.live = False
             self._record(request, Outcome.CLIENT_GONE, self._environment._now)
             return
-        self._attempt(request.tag, request)
+        self._timers.set(request)
+        self._find_connection(request.tag, request)
 
     # ---- the record --------------------------------------------------------------------------------------------------
 
