@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change a value of the scenario; may be repeated.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of all randomness; instead of run.seed.")
 @click.option("--mode", "modes", multiple=True, help="Run this proxy mode, or compare these; may be repeated.")
+@click.option("--only", multiple=True, metavar="LABEL", help="Run this variant of the comparison alone; may be repeated.")
 @click.option("--replications", type=click.IntRange(1, 1000), help="Runs with different seeds; instead of run.replications.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes at a time; default: one a CPU.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results; default: runs/SCENARIO-N.")
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Summary as JSON; - is stdout.")
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
 def run(
-    scenario: Path, settings: tuple[str, ...], seed: int | None, modes: tuple[str, ...], replications: int | None,
-    jobs: int | None, out: Path | None, no_out: bool, figures: bool, records: str, json_path: Path | None, quiet: bool,
+    scenario: Path, settings: tuple[str, ...], seed: int | None, modes: tuple[str, ...], only: tuple[str, ...],
+    replications: int | None, jobs: int | None, out: Path | None, no_out: bool, figures: bool, records: str,
+    json_path: Path | None, quiet: bool,
 ) -> None:
     """Simulate SCENARIO and print a table a mode, the anatomy of each fault, and what was expected.
 
@@ -42,12 +46,22 @@ def run(
     from svcsim.scenario.loader import load
 
     loaded = load(scenario, overrides_of(settings, seed=seed, replications=replications, modes=modes))
-    _simulate(loaded, jobs, out, no_out, figures, records, json_path, quiet)
+    call = _call(scenario, settings, modes)
+    _simulate(loaded, call, only, jobs, out, no_out, figures, records, json_path, quiet)
+
+
+def _call(scenario: Path, settings: tuple[str, ...], modes: tuple[str, ...]) -> str:
+    """The command line with all that shapes what is run."""
+    words = ["svcsim", "run", str(scenario)]
+    for option, values in (("--set", settings), ("--mode", modes)):
+        for value in values:
+            words += [option, value]
+    return shlex.join(words)
 
 
 def _simulate(
-    scenario: Scenario, jobs: int | None, out: Path | None, no_out: bool, figures: bool, records: str,
-    json_path: Path | None, quiet: bool,
+    scenario: Scenario, call: str, only: tuple[str, ...], jobs: int | None, out: Path | None, no_out: bool, figures: bool,
+    records: str, json_path: Path | None, quiet: bool,
 ) -> None:
     from svcsim.report.progress import Progress
     from svcsim.report.scene import scene_of
@@ -67,18 +81,25 @@ def _simulate(
 
     if out is not None and not no_out:
         check_free(out)
-    expectations = scenario.expectations()
+    work = jobs_of(scenario, only)
+    expected = scenario.expectations()
+    expectations = [each for each in expected if any(each.is_about(job.label) for job, _ in work)]
     ink = ink_for(tables)
     say(header(scene_of(scenario), ink))
     for note in scenario.notes:
         say(ink.dim(f"note: {note}"))
-    runs = len(jobs_of(scenario))
-    with Progress(runs, scenario.run.duration_ns, quiet=quiet) as progress:
+    for each in expected:
+        if each not in expectations:
+            say(ink.dim(f"note: {each.where}: an expectation of {each.mode}, which is not run"))
+    with Progress(len(work), scenario.run.duration_ns, quiet=quiet) as progress:
         comparison = run_all(
-            scenario, processes=jobs,
+            scenario, processes=jobs, only=only,
             on_progress=lambda job, ended, now_ns: progress.update(job.name, ended, now_ns),
             on_end=lambda job, result: progress.finish(job.name, len(result.requests)),
         )
+    for result in comparison.results:
+        again = f"{call} --only {shlex.quote(result.label)} --seed {result.provenance.seed} --replications 1"
+        result.provenance = replace(result.provenance, replay=again)
     verdicts = evaluate(expectations, comparison)
     say("")
     say(report(comparison, verdicts, ink))

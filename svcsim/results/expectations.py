@@ -43,6 +43,10 @@ class Expectation:
         """What is asked of the results."""
         return Question(self.workload, self.start_ns, self.end_ns, self.fault)
 
+    def is_about(self, label: str) -> bool:
+        """Whether a variant of this label is meant."""
+        return self.mode is None or label == self.mode or label.startswith(f"{self.mode}/")
+
     def holds(self, value: float) -> bool:
         """Whether a value keeps the bounds; NaN keeps none."""
         above = self.low is None or value > self.low or (self.low_inclusive and value == self.low)

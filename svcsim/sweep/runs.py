@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from svcsim.errors import UsageError
 from svcsim.results.comparison import Comparison
 from svcsim.results.result import Result
 from svcsim.scenario.expansion import variants
 from svcsim.scenario.model import Scenario
+from svcsim.spelling import nearest
 from svcsim.world import build
 
 OnProgress = Callable[["Job", int, int], None]
@@ -43,12 +45,16 @@ class Job:
 
 
 def jobs_of(scenario: Scenario, only: Sequence[str] = ()) -> list[tuple[Job, Scenario]]:
-    """The runs that a scenario asks for, in order; `only` limits them to variants of these labels.
+    """The runs that a scenario asks for, in order; `only` limits them to variants of these labels. UsageError for an unknown one.
 
     Replication r has the seed `run.seed + r`: a pair of variants shares the seeds, and with them arrivals and service times.
     """
     found: list[tuple[Job, Scenario]] = []
-    for label, variant in variants(scenario):
+    compared = variants(scenario)
+    for name in only:
+        if not any(label == name or label.startswith(f"{name}/") for label, _ in compared):
+            raise UsageError(f"there is no variant {name!r}{nearest(name, [label for label, _ in compared])}")
+    for label, variant in compared:
         if only and not any(label == name or label.startswith(f"{name}/") for name in only):
             continue
         for replication in range(scenario.run.replications):

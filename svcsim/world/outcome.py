@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def provenance_of(scenario: Scenario, resolved: str, seed: int, label: str, prof
         svcsim=__version__,
         python=platform.python_version(),
         numpy=np.__version__,
-        replay=f"svcsim run {scenario.origin.file or 'SCENARIO'} --seed {seed} --mode {label}",
+        replay=f"svcsim run {scenario.origin.file or 'SCENARIO'} --only {shlex.quote(label)} --seed {seed} --replications 1",
     )
 
 
