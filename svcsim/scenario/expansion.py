@@ -94,7 +94,7 @@ def _expanded(scenario: Scenario, places: Places) -> tuple[list[Variant], list[P
         missed = False
         for choice in choices:
             try:
-                path = set_value(data, choice.path, choice.value)
+                path = set_value(data, choice.path, _kept_beside(data, choice))
             except ValueError as error:
                 problems.append(places.problem(choice.source, str(error)))
                 missed = True
@@ -155,6 +155,16 @@ def _label(choices: tuple[_Choice, ...], scenario: Scenario) -> str:
         else:
             parts.append(f"{split(choice.path)[-1][0]}={_short(choice.value)}")
     return "/".join(parts)
+
+
+def _kept_beside(data: dict[str, Any], choice: _Choice) -> Any:
+    """The value of a choice; one of `kubernetes.proxy` is a mode, beside which the periods and so on of all modes stay."""
+    kubernetes = data.get("kubernetes")
+    proxy = kubernetes.get("proxy") if isinstance(kubernetes, dict) else None
+    value = {"mode": choice.value} if isinstance(choice.value, str) else choice.value
+    if choice.path != "kubernetes.proxy" or not isinstance(proxy, dict) or not isinstance(value, dict):
+        return choice.value
+    return {**{key: kept for key, kept in proxy.items() if key not in {"mode", "scheduler", "backend"}}, **value}
 
 
 def _names_the_mode(path: str) -> bool:

@@ -51,6 +51,15 @@ def test_a_variant_is_a_whole_scenario_of_its_own() -> None:
     assert [obj.replicas for obj in scenario.objects if obj.kind == "Deployment"] == [3, 3]
 
 
+def test_modes_that_are_compared_keep_the_periods_that_stand_beside_the_mode() -> None:
+    kept = "kubernetes: {proxy: {mode: ipvs, scheduler: sed, minSyncPeriod: 7s, masqueradeAll: true}}\n"
+    scenario = sample(kept + "compare: {kubernetes.proxy: [iptables, ipvs, {mode: nftables, minSyncPeriod: 2s}]}")
+    found = {label: one.kubernetes.proxy for label, one in variants(scenario)}
+    assert list(found) == ["iptables", "ipvs/rr", "nftables"]
+    assert [proxy.min_sync_period_ns for proxy in found.values()] == [7 * S, 7 * S, 2 * S]
+    assert all(proxy.masquerade_all for proxy in found.values())
+
+
 def test_overrides_and_comparisons_reach_manifests_of_files_and_lists(tmp_path) -> None:
     (tmp_path / "web.yaml").write_text(MANIFESTS.replace("manifests:\n", "apiVersion: v1\nkind: List\nitems:\n"))
     path = tmp_path / "s.yaml"
