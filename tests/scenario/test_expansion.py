@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from svcsim.errors import InputError
 from svcsim.scenario import Scenario, json_schema, load, loads, resolved_yaml, variants
 from svcsim.scenario.paths import set_value, split
-from svcsim.yamlsource import parse
 from svcsim.units import S
+from svcsim.yamlsource import parse
 from tests.scenario.samples import MANIFESTS, sample
 
 SHIPPED = sorted(Path(__file__).parents[2].joinpath("scenarios").glob("*.yaml"))
