@@ -130,7 +130,7 @@ class Datagrams:
                 fabric.drop("no hairpin")
                 return
             request.callbacks = self._at_socket
-            fabric.schedule(request, connection.departure_ns - now + host.charges.server_receive_ns)
+            fabric.schedule(request, connection.departure_ns - now + self._sockets_ns(connection))
             return
         route = fabric.route(host, target)
         if route is None or not target.up:
@@ -152,7 +152,13 @@ class Datagrams:
             self.fabric.drop("rejected" if fate is REJECT else self.gate.cause)
             return
         request.callbacks = self._at_socket
-        self.fabric.schedule(request, connection.departure_ns - self.fabric.clock.now + host.charges.server_receive_ns)
+        self.fabric.schedule(request, connection.departure_ns - self.fabric.clock.now + self._sockets_ns(connection))
+
+    @staticmethod
+    def _sockets_ns(connection: Connection) -> int:
+        """What the first datagram of a flow takes at the sockets of both ends."""
+        client = connection.namespace.host.charges
+        return client.udp_send_ns + client.fresh_udp_send_ns + connection.server_host.charges.udp_receive_ns
 
     def _on_socket(self, request: Request) -> None:
         connection = request.connection
@@ -202,7 +208,7 @@ class Datagrams:
         now = fabric.clock.now
         if not host.icmp.allow(connection.namespace.address, now):
             return
-        delay_ns = max(0, at_ns - now) + client_host.charges.client_receive_ns
+        delay_ns = max(0, at_ns - now) + client_host.charges.udp_receive_ns
         if client_host is not host:
             route = fabric.route(host, client_host)
             if route is None:
@@ -223,6 +229,7 @@ class Datagrams:
         server = connection.server
         connection.open = False
         connection.client = None
+        connection.request = None
         connection.server = None
         if server is not None:
             server.disconnected(connection)

@@ -25,6 +25,7 @@ Paths = tuple[tuple[Station, ...], tuple[Station, ...], bool, int]
 """Stations there and back, whether the way is rough, and the CPU time of an exchange that is due to the proxy's rules."""
 
 _NO_PATHS: Paths = ((), (), False, 0)
+_MASQUERADED = int(Flag.MASQUERADED)
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
 
 
@@ -46,7 +47,7 @@ class Exchanges:
         self._at_server: Step = (self._on_server_socket,)
         self._resend_step: Step = (self._resend,)
         self._resend_answer_step: Step = (self._resend_answer,)
-        self._paths: dict[tuple[int, int, int, int, bool], Paths] = {}
+        self._paths: dict[tuple[int, int, int, int, bool, bool, int], Paths] = {}
         self._paths_generation = -1
         self.rough = RoughPath(fabric, self)
 
@@ -331,7 +332,7 @@ class Exchanges:
             self._paths_generation = fabric.generation
         key = (
             connection.namespace.host.index, connection.entry_host.index, connection.server_host.index,
-            connection.queue & 63, connection.rewritten,
+            connection.queue & 63, connection.rewritten, connection.is_tcp, connection.flags & _MASQUERADED,
         )
         paths = self._paths.get(key)
         if paths is None:
@@ -364,21 +365,28 @@ class Exchanges:
         for host, cost_ns in zip(hosts, costs, strict=True):
             if host.is_node:
                 proxy_ns += 2 * (cost_ns - host.charges.forward_ns)
+        client, server = client_host.charges, server_host.charges
+        if connection.is_tcp:
+            client_send_ns, server_receive_ns = client.client_send_ns, server.server_receive_ns
+            server_send_ns, client_receive_ns = server.server_send_ns, client.client_receive_ns
+        else:
+            client_send_ns, server_receive_ns = client.udp_send_ns, server.udp_receive_ns
+            server_send_ns, client_receive_ns = server.udp_send_ns, client.udp_receive_ns
         queue = connection.queue & 63
         last = len(hosts) - 1
         forward: list[Station] = []
         backward: list[Station] = []
         for i, host in enumerate(hosts):
-            delay_ns = delays[i] if i < last else server_host.charges.server_receive_ns
+            delay_ns = delays[i] if i < last else server_receive_ns
             if i == 0:
-                delay_ns += client_host.charges.client_send_ns
+                delay_ns += client_send_ns
             step = self._there if i < last else self._at_server
             forward.append((host.queues, queue % len(host.queues), costs[i], delay_ns, step))
         for i in range(last, -1, -1):
             host = hosts[i]
-            delay_ns = delays_back[i - 1] if i > 0 else client_host.charges.client_receive_ns
+            delay_ns = delays_back[i - 1] if i > 0 else client_receive_ns
             if i == last:
-                delay_ns += server_host.charges.server_send_ns
+                delay_ns += server_send_ns
             backward.append((host.queues, (queue + 1) % len(host.queues), costs[i], delay_ns, self._back))
         return tuple(forward), tuple(backward), lossy, proxy_ns
 
@@ -413,8 +421,11 @@ class Exchanges:
         if not host.is_node:
             return 0
         charges = host.charges
-        rewritten = connection.rewritten and host is connection.entry_host
-        return charges.nat_packet_ns if rewritten else charges.plain_packet_ns
+        if not connection.rewritten or host is not connection.entry_host:
+            return charges.plain_packet_ns
+        if connection.flags & _MASQUERADED:
+            return charges.nat_packet_ns + charges.masquerade_packet_ns
+        return charges.nat_packet_ns
 
     def return_delay_ns(self, connection: Connection) -> int:
         """How long a small packet takes from the server's socket to the client's, queues left out."""

@@ -292,6 +292,7 @@ class Handshakes:
             return
         connection.open = False
         connection.client = None
+        connection.request = None
         now = self._environment._now
         counts = self._counts
         counts.sent += 3
@@ -311,6 +312,7 @@ class Handshakes:
     def abandon(self, connection: Connection) -> None:
         """The client gives up while it still connects: its SYNs stop; what is tracked runs into its time-out."""
         connection.client = None
+        connection.request = None
         connection.return_port(self._environment._now)
 
     def reset(self, connection: Connection) -> None:

@@ -23,15 +23,19 @@ class Charges:
 
     `first_*` apply to a packet that opens a flow: walk, conntrack entry, NAT set-up; a rule of the Service list costs
     `service_rule_ns` (TCP and UDP differ; the list outgrows the caches at `service_rule_knee` rules, where the `beyond` slopes
-    begin), one `statistic` rule `statistic_rule_ns`.
+    begin), one `statistic` rule `statistic_rule_*_ns`. `masquerade_packet_ns` is what each later packet of a masqueraded flow
+    costs more. `client_*` and `server_*` are delays at TCP sockets, `udp_*` at UDP sockets of either end; `fresh_udp_send_ns`
+    is what the first datagram of a flow costs its sender more.
     """
 
     first_ns: int
     first_miss_ns: int
     service_rule_tcp_ns: float
     service_rule_udp_ns: float
-    statistic_rule_ns: float
+    statistic_rule_tcp_ns: float
+    statistic_rule_udp_ns: float
     masquerade_ns: int
+    masquerade_packet_ns: int
     nat_packet_ns: int
     plain_packet_ns: int
     forward_ns: int
@@ -43,13 +47,19 @@ class Charges:
     server_accept_ns: int
     server_receive_ns: int
     server_send_ns: int
+    udp_send_ns: int
+    udp_receive_ns: int
+    fresh_udp_send_ns: int
     service_rule_knee: int = 1 << 60
     service_rule_tcp_beyond_ns: float = 0.0
     service_rule_udp_beyond_ns: float = 0.0
 
     def first_packet_ns(self, decision: Decision, protocol: int) -> int:
         """CPU time of a flow's first packet on this host, rounded once."""
-        rule_ns = self.service_rule_tcp_ns if protocol == TCP else self.service_rule_udp_ns
+        if protocol == TCP:
+            rule_ns, statistic_ns = self.service_rule_tcp_ns, self.statistic_rule_tcp_ns
+        else:
+            rule_ns, statistic_ns = self.service_rule_udp_ns, self.statistic_rule_udp_ns
         verdict = decision.verdict
         if verdict is _NO_MATCH:
             base_ns = self.first_miss_ns
@@ -63,7 +73,7 @@ class Charges:
         if rules > self.service_rule_knee:
             beyond_ns = self.service_rule_tcp_beyond_ns if protocol == TCP else self.service_rule_udp_beyond_ns
             base_ns += round((rules - self.service_rule_knee) * (beyond_ns - rule_ns))
-        return round(base_ns + rules * rule_ns + decision.statistic_rules * self.statistic_rule_ns)
+        return round(base_ns + rules * rule_ns + decision.statistic_rules * statistic_ns)
 
 
 class NoRules:

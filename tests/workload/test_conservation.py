@@ -1,12 +1,15 @@
 """Whatever goes wrong: each request ends in one outcome, its parts sum, packets balance, and a seed tells one story."""
 
+import gc
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.fabric import FabricSettings
+from svcsim.kubeproxy.userspace_proxy import Session
 from svcsim.linux.packet import TCP, UDP, Verdict
 from svcsim.network.links import Link
 from svcsim.results.records import COLUMNS, RecordWriter
@@ -239,3 +242,17 @@ def test_faults_after_the_traffic_change_nothing():
     late = Story({}, load_settings, [(at_ms + 10_000, name, index) for at_ms, name, index in EVENTFUL])
     assert calm.columns() == late.columns()
     assert replace(calm.load.settings) == late.load.settings
+
+
+@pytest.mark.parametrize("protocol", [TCP, UDP])
+@pytest.mark.parametrize("mode", [None, Director, Captured])
+def test_requests_and_connections_that_are_over_are_in_nobodys_hands(mode, protocol):
+    gc.collect()
+    gc.disable()  # as during a run
+    try:
+        story = Story({}, {"protocol": protocol, "timeout_ns": 300 * MS, "retries": Retries(3, 10 * MS)}, EVENTFUL, mode=mode)
+        left = [one for one in gc.get_objects() if isinstance(one, Connection | Request | Session)]
+    finally:
+        gc.enable()
+    held = sum(len(server.connections) for server in story.world.servers)
+    assert len(left) <= 2 * held  # a client without power leaves its half to the server
