@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
@@ -52,28 +53,43 @@ class Destination:
             return False
         return True
 
-    def service(self, namespace: str = "default", domain: str = "cluster.local") -> tuple[str, str] | None:
-        """(namespace, name) of the Service that the host can only mean, seen from a pod of `namespace`; None for another host.
+    @property
+    def is_pod_of_foreign_service(self) -> bool:
+        """Whether the host has the form `pod.service.namespace`, which any name of the Internet may have as well."""
+        labels = self.host.lower().rstrip(".").split(".")
+        return len(labels) == 3 and labels[-1] != "svc"
+
+    def services(self, namespace: str = "default", domain: str = "cluster.local") -> tuple[tuple[str, str], ...]:
+        """(namespace, name) of each Service that the host may mean, seen from a pod of `namespace`; none for another host.
 
         `web` is of the client's own namespace, `web.shop`, `web.shop.svc` and `web.shop.svc.cluster.local` of shop; a name
-        before them is a pod's.
+        before them is a pod's. What the search path leaves open is `a.b`: Service a of namespace b, or pod a of Service b.
 
-        >>> Destination("http", "web-0.web.shop.svc", 80).service()
-        ('shop', 'web')
+        >>> Destination("http", "web-0.web.shop.svc", 80).services()
+        (('shop', 'web'),)
+        >>> Destination("http", "web-0.web", 80).services()
+        (('web', 'web-0'), ('default', 'web'))
         """
         if self.is_address:
-            return None
+            return ()
         labels = self.host.lower().rstrip(".").split(".")
         zone = domain.split(".")
         if labels[-len(zone) - 1 :] == ["svc", *zone]:
             labels = labels[: -len(zone)]
         if labels[-1] == "svc" and len(labels) in {3, 4}:
-            return labels[-2], labels[-3]
+            return ((labels[-2], labels[-3]),)
         if len(labels) == 1:
-            return namespace, labels[0]
+            return ((namespace, labels[0]),)
         if len(labels) == 2:
-            return labels[1], labels[0]
-        return None
+            return (labels[1], labels[0]), (namespace, labels[1])
+        return ((labels[2], labels[1]),) if len(labels) == 3 else ()
+
+    def service(
+        self, exists: Callable[[tuple[str, str]], bool], namespace: str = "default", domain: str = "cluster.local"
+    ) -> tuple[str, str] | None:
+        """The one of `services` that exists, or else the first; None for another host."""
+        found = self.services(namespace, domain)
+        return next(filter(exists, found), found[0] if found else None)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -178,12 +178,13 @@ class _Checks:
             yield self.places.problem(path, _unknown("node", to.node, node_names))
         if to.is_address or to.host in self._outside:
             return
-        key = to.service(namespace, self.scenario.kubernetes.dns.domain)
-        if key is None:
+        services = self._of_kind("service")
+        meant = to.services(namespace, self.scenario.kubernetes.dns.domain)
+        key = next((key for key in meant if self._may_mean(key, meant[0])), meant[0] if meant else None)
+        if key is None or (len(meant) == 1 and to.is_pod_of_foreign_service and "/".join(key) not in services):
             message = f"{to.host!r} is neither a Service's name (write 'web.default.svc') nor a host under cluster.outside"
             yield self.places.problem(path, message)
             return
-        services = self._of_kind("service")
         wanted = f"{key[0]}/{key[1]}"
         service = services.get(wanted)
         if isinstance(service, Service):
@@ -200,6 +201,11 @@ class _Checks:
             names = [name.partition("/")[2] if name.startswith(f"{key[0]}/") else name for name in services]
             message = f"there is no Service {key[1]!r} in namespace {key[0]!r}{nearest(key[1], names)}"
         yield self.places.problem(path, message)
+
+    def _may_mean(self, key: tuple[str, str], first: tuple[str, str]) -> bool:
+        """Whether there is such a Service; in `a.b`, a headless one where its pod would be meant."""
+        service = self._of_kind("service").get("/".join(key))
+        return isinstance(service, Service) and (key == first or service.spec.is_headless)
 
     def _port(self, to: Destination, service: Service, path: DataPath) -> Iterator[Problem]:
         ports = [port for port in service.spec.ports if to.port in (port.port, port.name)]

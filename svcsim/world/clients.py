@@ -105,7 +105,10 @@ class Clients:
 
     def service_key(self, model: WorkloadModel) -> tuple[str, str] | None:
         """(namespace, name) of the Service that a workload sends to, as its clients' namespace has it; None for another host."""
-        return self._to(model).service((model.from_ or From(clients=1)).namespace, self._scenario.kubernetes.dns.domain)
+        namespace = (model.from_ or From(clients=1)).namespace
+        return self._to(model).service(
+            lambda key: self._store.contains("Service", "/".join(key)), namespace, self._scenario.kubernetes.dns.domain
+        )
 
     def _service(self, model: WorkloadModel) -> Service | None:
         place = self.service_key(model)

@@ -2,10 +2,11 @@
 
 import pytest
 
+import svcsim
 from svcsim.engine.journal import Happening
 from svcsim.errors import UsageError
 from svcsim.results.records import Flag, Outcome
-from tests.world.small import ALL_MODES, KERNEL_MODES, SMALL, see
+from tests.world.small import ALL_MODES, KERNEL_MODES, SMALL, Seen, see
 
 PROBE = "              readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 2}\n"
 UDP = (
@@ -128,6 +129,22 @@ def test_a_workload_that_nobody_sends_is_a_mistake_with_its_place():
     nowhere = {"manifests[deployment/client].spec.template.spec.nodeSelector": {"disk": "tape"}}
     with pytest.raises(UsageError, match=r":\d+: workload load: there is nobody who sends \(deployment/client has no running pods\)"):
         see(**nowhere)
+
+
+def test_a_pod_of_a_headless_service_is_called_by_its_name_as_the_search_path_allows():
+    stateful = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"},
+         "spec": {"clusterIP": "None", "selector": {"app": "db"}, "ports": [{"port": 5432}]}},
+        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+         "spec": {"serviceName": "db", "replicas": 2, "template": {
+             "metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "ports": [{"containerPort": 5432}]}]}}}},
+    ]
+    for host in ("db-1.db", "db-1.db.default", "db-1.db.default.svc"):
+        seen = Seen(svcsim.run_one(svcsim.loads(
+            "run: {duration: 3s, warmup: 0s}", {"manifests": stateful, "workloads": [{"to": f"tcp://{host}:5432"}]}
+        )))
+        assert seen.failed() == 0
+        assert set(seen.answered()) == {"default/db-1"}
 
 
 def test_a_port_of_a_service_may_be_called_by_its_name():
