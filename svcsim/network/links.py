@@ -3,16 +3,25 @@
 A train's head leaves after its first packet has been put on the wire, and its tail when the last one has; the next link works on
 the head meanwhile, so a train is not stored and forwarded whole: each station finishes no earlier than the one before plus one
 packet. Nothing here is scheduled: departures follow from the instants at which links are free.
+
+A train is booked when it leaves a host, for the instant at which it will reach the link; trains from near and from far are thus
+not booked in the order in which they come. A link therefore knows the gaps before its last booking, and fills them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 from svcsim.units import S
 
 HEADER_BYTES = 66
 """Ethernet, IPv4 and TCP headers with time-stamps, on each packet of a train."""
+
+MAX_GAPS = 512
+"""So many gaps a link remembers: the latest, for what is booked further ahead than they reach is long past."""
+_end_of = itemgetter(1)
 
 
 @dataclass(slots=True)
@@ -23,7 +32,10 @@ class Link:
     bandwidth_bit_per_s: int
     queue_bytes: int
     free_ns: int = 0
+    """End of the last booking."""
     dropped_packets: int = 0
+    gaps: list[tuple[int, int]] = field(default_factory=list)
+    """When the link is idle before that: (from, until), in order."""
 
     def wire_ns(self, size_bytes: int) -> int:
         """Time to put so many bytes on the wire."""
@@ -31,8 +43,11 @@ class Link:
 
     def backlog_bytes(self, now_ns: int) -> int:
         """What waits or is being sent at this instant."""
-        waiting_ns = self.free_ns - now_ns
-        return waiting_ns * self.bandwidth_bit_per_s // (8 * S) if waiting_ns > 0 else 0
+        first = bisect_right(self.gaps, now_ns, key=_end_of)
+        return self._bytes(self.free_ns - now_ns - sum(until - max(since, now_ns) for since, until in self.gaps[first:]))
+
+    def _bytes(self, busy_ns: int) -> int:
+        return busy_ns * self.bandwidth_bit_per_s // (8 * S) if busy_ns > 0 else 0
 
     def transmit(
         self, head_ns: int, packets: int, size_bytes: int, tail_ns: int = 0, burst: int | None = None
@@ -48,14 +63,34 @@ class Link:
         """
         total_bytes = size_bytes + packets * HEADER_BYTES
         packet_bytes = -(-total_bytes // packets)
-        start_ns = self.free_ns
+        first_ns, whole_ns = self.wire_ns(packet_bytes), self.wire_ns(total_bytes)
+        gaps, free_ns = self.gaps, self.free_ns
+        if head_ns >= free_ns:
+            if head_ns > free_ns:
+                gaps.append((free_ns, head_ns))
+                if len(gaps) > MAX_GAPS:
+                    del gaps[: MAX_GAPS // 2]
+            self.free_ns = end_ns = max(head_ns + whole_ns, tail_ns + first_ns)
+            return head_ns + first_ns, end_ns
+        idle_ns = 0
+        for place in range(bisect_right(gaps, head_ns, key=_end_of), len(gaps)):
+            since_ns, until_ns = gaps[place]
+            start_ns = max(since_ns, head_ns)
+            end_ns = max(start_ns + whole_ns, tail_ns + first_ns)
+            if end_ns <= until_ns:
+                break
+            idle_ns += until_ns - start_ns
+        else:
+            place = len(gaps)
+            start_ns = free_ns
+            end_ns = max(start_ns + whole_ns, tail_ns + first_ns)
         if start_ns > head_ns:
             at_once = total_bytes if burst is None else min(total_bytes, burst * packet_bytes)
-            if self.backlog_bytes(head_ns) + at_once > self.queue_bytes:
+            if self._bytes(start_ns - head_ns - idle_ns) + at_once > self.queue_bytes:
                 self.dropped_packets += packets
                 return None
+        if place < len(gaps):
+            gaps[place : place + 1] = [gap for gap in ((since_ns, start_ns), (end_ns, until_ns)) if gap[0] < gap[1]]
         else:
-            start_ns = head_ns
-        first_ns = self.wire_ns(packet_bytes)
-        self.free_ns = end_ns = max(start_ns + self.wire_ns(total_bytes), tail_ns + first_ns)
+            self.free_ns = end_ns
         return start_ns + first_ns, end_ns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +76,32 @@ def test_a_later_drop_leaves_the_earlier_link_loaded() -> None:
     full.free_ns = 5 * MS
     assert through([first, full], 0, 1, 934) is None
     assert first.free_ns == MS
+
+
+def test_what_comes_from_near_does_not_wait_for_what_was_booked_from_far() -> None:
+    shared = [link(queue=2500)]
+    assert through(shared, 10 * MS, 1, 934) == 11 * MS
+    assert through(shared, 2 * MS, 1, 934) == 3 * MS
+    assert through(shared, 2 * MS, 1, 934) == 4 * MS
+    assert through(shared, 9_500_000, 1, 934) == 12 * MS
+    assert through(shared, 4 * MS, 5, 934) == 4 * MS + (934 + 5 * HEADER_BYTES) * 1000
+    assert shared[0].backlog_bytes(10 * MS) == 2000
+
+
+@given(trains)
+def test_whatever_the_order_of_booking_no_two_trains_are_on_the_wire_at_once(arrivals: list[tuple[int, int, int]]) -> None:
+    shared = link()
+    busy: list[tuple[int, int]] = []
+    for at_ns, packets, size in arrivals:
+        passed = shared.transmit(at_ns, packets, size * packets, at_ns)
+        assert passed is not None
+        whole_ns = shared.wire_ns((size + HEADER_BYTES) * packets)
+        assert passed[1] - whole_ns >= at_ns
+        busy.append((passed[1] - whole_ns, passed[1]))
+    busy.sort()
+    assert all(first[1] <= second[0] for first, second in pairwise(busy))
+    idle = [(since, until) for (_, since), (until, _) in pairwise([(0, 0), *busy]) if since < until]
+    assert shared.gaps == idle
 
 
 @given(trains)
