@@ -21,10 +21,10 @@ from svcsim.workload.server import Server, ServerProfile
 
 VIP = parse_address("10.96.0.10")
 CHARGES = Charges(
-    first_ns=8_000, first_miss_ns=7_700, service_rule_tcp_ns=6.0, service_rule_udp_ns=6.0, statistic_rule_ns=63.0,
-    masquerade_ns=561, nat_packet_ns=6_400, plain_packet_ns=6_200, forward_ns=5_400, extra_unit_ns=500, unit_bytes=65536,
+    first_ns=8_000, first_miss_ns=7_700, service_rule_tcp_ns=6.0, service_rule_udp_ns=6.0, statistic_rule_tcp_ns=63.0,
+    statistic_rule_udp_ns=60.0, masquerade_ns=561, masquerade_packet_ns=200, nat_packet_ns=6_400, plain_packet_ns=6_200, forward_ns=5_400, extra_unit_ns=500, unit_bytes=65536,
     reject_ns=1_000, client_send_ns=1_000, client_receive_ns=2_000, server_accept_ns=1_000, server_receive_ns=2_000,
-    server_send_ns=1_000,
+    server_send_ns=1_000, udp_send_ns=800, udp_receive_ns=1_800, fresh_udp_send_ns=400,
 )
 
 
@@ -59,6 +59,7 @@ class Rules:
     backends: list
     verdict: Verdict | None = None
     balance: Callable[[Packet, int], Flow] | None = None
+    masquerade: bool = False
 
     def decide(self, packet: Packet, uniform: float, now_ns: int) -> Decision:
         if packet.destination != VIP:
@@ -69,7 +70,9 @@ class Rules:
             )
         backend = self.backends[int(uniform * len(self.backends))]
         flow = None if self.balance is None else self.balance(packet, backend)
-        return Decision(Verdict.DNAT, backend, 8080, service_rules=1, statistic_rules=1, rules=4, flow=flow)
+        return Decision(
+            Verdict.DNAT, backend, 8080, self.masquerade, service_rules=1, statistic_rules=1, rules=4, flow=flow
+        )
 
 
 class SmallWorld:

@@ -1,0 +1,67 @@
+"""What packets are charged: on an idle path the latency of a request is the sum of what each hop and socket costs."""
+
+import pytest
+
+from svcsim.units import MS, US, S
+from tests.datapath.small_world import CHARGES, SmallWorld
+
+SERVICE_NS = 1 * MS
+LINK_NS = 100 * US
+
+
+def sockets_ns(protocol):
+    """Sending and receiving, there and back."""
+    if protocol == "udp":
+        return 2 * (CHARGES.udp_send_ns + CHARGES.udp_receive_ns)
+    return CHARGES.client_send_ns + CHARGES.server_receive_ns + CHARGES.server_send_ns + CHARGES.client_receive_ns
+
+
+def exchange_ns(world, client, connection, send):
+    """One exchange on an established flow."""
+    begun_ns = world.clock.now
+    send(connection)
+    world.run(begun_ns + 1 * S)
+    assert client.events[-1][0] == "answered"
+    return client.events[-1][1] - begun_ns
+
+
+def established(protocol, *, masquerade=False, uniform=0.0):
+    world = SmallWorld(service_ns=SERVICE_NS)
+    world.rules.masquerade = masquerade
+    client = world.client()
+    if protocol == "udp":
+        connection, send = client.socket(uniform), client.datagram
+        send(connection)
+    else:
+        connection, send = client.connect(uniform), client.send
+    world.run(1 * S)
+    return world, client, connection, send
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_an_exchange_on_a_node_costs_its_sockets_and_two_translated_packets(protocol):
+    took_ns = exchange_ns(*established(protocol))
+    assert took_ns == SERVICE_NS + 2 * CHARGES.nat_packet_ns + sockets_ns(protocol)
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_between_nodes_the_pods_node_forwards_without_translation(protocol):
+    took_ns = exchange_ns(*established(protocol, uniform=0.9))
+    nodes_ns = 2 * (CHARGES.nat_packet_ns + CHARGES.plain_packet_ns)
+    assert took_ns == SERVICE_NS + nodes_ns + 2 * LINK_NS + sockets_ns(protocol)
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_masqueraded_flow_has_a_second_translation_in_each_packet(protocol):
+    plain_ns = exchange_ns(*established(protocol, uniform=0.9))
+    took_ns = exchange_ns(*established(protocol, masquerade=True, uniform=0.9))
+    assert took_ns - plain_ns == 2 * CHARGES.masquerade_packet_ns
+
+
+def test_the_first_datagram_of_a_socket_costs_its_sender_more():
+    world = SmallWorld(service_ns=SERVICE_NS)
+    client = world.client()
+    first_ns = exchange_ns(world, client, flow := client.socket(), client.datagram)
+    later_ns = exchange_ns(world, client, flow, client.datagram)
+    walk_ns = CHARGES.first_ns + round(CHARGES.service_rule_udp_ns + CHARGES.statistic_rule_udp_ns)
+    assert first_ns - later_ns == CHARGES.fresh_udp_send_ns + walk_ns - CHARGES.nat_packet_ns
