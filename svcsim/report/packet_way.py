@@ -79,11 +79,15 @@ class ReturnLeg:
 
 @dataclass(frozen=True, slots=True)
 class PacketWay:
-    """A packet's way: a line that says what it is, the nodes forth, the nodes back (none where no answer comes)."""
+    """A packet's way: a line that says what it is, the nodes forth, the nodes back (none where no answer comes).
+
+    `ending` says what is wrong where the packet arrives, or why it does not.
+    """
 
     title: str
     forth: tuple[NodeLeg, ...]
     back: tuple[ReturnLeg, ...] = ()
+    ending: str = ""
 
     @property
     def ns(self) -> float:
@@ -109,6 +113,7 @@ def as_json(way: PacketWay) -> dict[str, Any]:
     return {
         "title": way.title,
         "ns": round(way.ns),
+        "ending": way.ending,
         "forth": [_leg_json(leg) for leg in way.forth],
         "back": [
             {
@@ -161,6 +166,8 @@ def render(way: PacketWay, ink: Ink = _PLAIN, *, width: int = WIDTH, all_rules: 
     """The way as text; `all_rules` tells each rule that did not match, however many."""
     blocks = [[ink.bold(way.title)]]
     blocks += [list(_leg_lines(leg, ink, width, all_rules)) for leg in way.forth]
+    if way.ending:
+        blocks.append([ink.bad(line) for line in _wrapped(way.ending, "", width)])
     if way.back:
         blocks.append(list(_back_lines(way.back, ink, width)))
     if way.ns:

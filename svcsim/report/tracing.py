@@ -6,12 +6,16 @@ walk leaves its marks in affinity and IPVS state as a packet does.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
+from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Charges, Host, Namespace, NoRules
 from svcsim.errors import UsageError
 from svcsim.faults.owners import pods_of
 from svcsim.kube.api.service import Service
+from svcsim.kubeproxy.userspace_proxy import ProxyPort
+from svcsim.kubeproxy.userspace_udp import UdpProxyPort
 from svcsim.linux.address import format_address, format_endpoint, parse_address
 from svcsim.linux.packet import PROTOCOL_NAME, TCP, Decision, Hook, Packet, Step, Verdict
 from svcsim.linux.ports import FIRST_PORT
@@ -60,6 +64,8 @@ def destination_of(world: World, text: str, protocol: str) -> tuple[int, int, st
     except ValueError:
         literal = ""
     if literal:
+        if not port_text.isdecimal() or not 0 < int(port_text) < 65536:
+            raise UsageError(f"--to: an address takes a port from 1 to 65535, as {host}:80 (got {port_text!r})")
         return parse_address(literal), int(port_text), text
     labels = host.split(".")
     name, namespace = labels[0], labels[1] if len(labels) > 1 else "default"
@@ -89,15 +95,18 @@ def step_costs(
             costs.append(rule_ns)
         elif "statistic" in step.rule and statistic < decision.statistic_rules:
             statistic += 1
-            costs.append(charges.statistic_rule_ns)
+            costs.append(charges.statistic_rule_tcp_ns if protocol == TCP else charges.statistic_rule_udp_ns)
         else:
             costs.append(0.0)
     rest = charges.first_packet_ns(decision, protocol) - charges.forward_ns - conntrack_ns - sum(costs)
+    charges_beside = [Charge("forwarding", charges.forward_ns), Charge("new conntrack entry", conntrack_ns)]
     base = [i for i, cost in enumerate(costs) if cost == 0.0]
     for i in base:
         # The measured premium of the base chains and of translation is one number: shared evenly by the rules that it is for.
         costs[i] = rest / len(base)
-    return tuple(costs), (Charge("forwarding", charges.forward_ns), Charge("new conntrack entry", conntrack_ns))
+    if not base:
+        charges_beside.append(Charge("base chains, translation", rest))
+    return tuple(costs), tuple(charges_beside)
 
 
 def trace(world: World, source: str, destination: str, *, protocol: int = TCP, uniform: float = 0.0) -> PacketWay:
@@ -114,22 +123,71 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
     packet = Packet(protocol, namespace.address, FIRST_PORT, address, port, hook)
     conntrack_ns = round(world.profile.entry("path.conntrack_new").base_value)
     legs = [_leg(host, packet, uniform, now, conntrack_ns)]
-    decision = legs[0].decision
-    back: list[list[Charge]] = []
-    if decision.verdict in (Verdict.NO_MATCH, Verdict.DNAT):
-        target = fabric.homes.get(decision.destination)
+    back: list[list[Charge]] = [[_translation_back(host, legs[0].decision)]]
+    if legs[0].decision.verdict is Verdict.DNAT:
+        dialled = _dialled(world, host, legs[0], namespace.address)
+        if dialled is not None:
+            packet, work = dialled
+            leg = _leg(host, packet, uniform, now, conntrack_ns)
+            legs.append(replace(leg, charges=(*leg.charges, *work)))
+            copies = Charge("kube-proxy copies the answer", world.costs.userspace.copy_ns)
+            back.insert(0, [Charge("conntrack, forwarding", host.charges.plain_packet_ns), copies])
+    decision = legs[-1].decision
+    ending, answers = "", decision.verdict in (Verdict.NO_MATCH, Verdict.DNAT)
+    if answers:
+        target, ending, answers = _arrival(fabric, host, decision, protocol)
         if target is not None and target is not host and target.is_node:
-            source_address, source_port, *_ = legs[0].leaves
+            source_address, source_port, *_ = legs[-1].leaves
             rewritten = Packet(
                 protocol, source_address, source_port, decision.destination, decision.destination_port, Hook.PREROUTING
             )
             legs.append(_leg(target, rewritten, uniform, now, conntrack_ns))
-            back.append([Charge("conntrack, forwarding", target.charges.plain_packet_ns)])
-        cost = host.charges.nat_packet_ns if decision.verdict is Verdict.DNAT else host.charges.plain_packet_ns
-        back.append([Charge("conntrack, translation back, forwarding", cost)])
-    returns: tuple[ReturnLeg, ...] = return_legs(legs, back)
+            back.insert(0, [Charge("conntrack, forwarding", target.charges.plain_packet_ns)])
+    returns: tuple[ReturnLeg, ...] = return_legs(legs, back) if answers else ()
     title = f"{world.label}: {namespace.name} ({format_endpoint(namespace.address, FIRST_PORT)}) to {words}"
-    return PacketWay(title, tuple(legs), returns)
+    return PacketWay(title, tuple(legs), returns, ending)
+
+
+def _translation_back(host: Host, decision: Decision) -> Charge:
+    if decision.verdict is Verdict.DNAT:
+        return Charge("conntrack, translation back, forwarding", host.charges.nat_packet_ns)
+    return Charge("conntrack, forwarding", host.charges.plain_packet_ns)
+
+
+def _dialled(world: World, host: Host, leg: NodeLeg, client: int) -> tuple[Packet, list[Charge]] | None:
+    """What the userspace proxy of a node sends to the endpoint whose turn it is; None if the packet does not end at the proxy."""
+    protocol, decision = leg.packet.protocol, leg.decision
+    port = host.namespace.listeners.get((protocol, decision.destination_port))
+    if decision.destination != host.address or not isinstance(port, ProxyPort | UdpProxyPort):
+        return None
+    chosen = port.pick(client, False)
+    if chosen is None:
+        return None
+    costs = world.costs.userspace
+    work = [Charge("kube-proxy accepts, chooses and dials", costs.accept_ns + costs.dial_ns)]
+    if protocol != TCP:
+        work = [Charge("kube-proxy chooses, and copies the datagram", costs.copy_ns)]
+    return Packet(protocol, host.address, FIRST_PORT, *chosen, Hook.OUTPUT), work
+
+
+def _arrival(fabric: Fabric, near: Host, decision: Decision, protocol: int) -> tuple[Host | None, str, bool]:
+    """(the host that the packet gets to, what becomes of it there if not all is well, whether anything comes back)."""
+    address = format_address(decision.destination)
+    far = fabric.homes.get(decision.destination)
+    if far is None:
+        return None, f"nobody in this network has {address}: no answer", False
+    if not far.up or (far is not near and fabric.route(near, far) is None):
+        what = "is cut off" if far.up else "has no power"
+        silence = "no answer" if fabric.settings.segment == "l3" else "no route, once the neighbour look-up has failed"
+        return None, f"{far.name} {what}: {silence}", False
+    namespace = fabric.namespaces.get(decision.destination)
+    if namespace is None:
+        silence = "no route" if fabric.settings.cni == "routed" else "no route, once the neighbour look-up has failed"
+        return far, f"no pod on {far.name} has {address} any more: {silence}", False
+    if (protocol, decision.destination_port) not in namespace.listeners:
+        refusal = "a RST comes back" if protocol == TCP else "ICMP port unreachable comes back"
+        return far, f"nothing listens on {format_endpoint(decision.destination, decision.destination_port)}: {refusal}", True
+    return far, "", True
 
 
 def _leg(host: Host, packet: Packet, uniform: float, now_ns: int, conntrack_ns: int) -> NodeLeg:
