@@ -60,7 +60,7 @@ def lane(label: str, replications: Sequence[FaultAnatomy]) -> Lane:
         endpoints_ns=median(lambda fault: fault.endpoints_ns),
         first_synced_ns=median(lambda fault: fault.first_synced_ns),
         last_synced_ns=median(lambda fault: fault.last_synced_ns),
-        last_failure_ns=median(lambda fault: fault.last_bad_ns),
+        last_failure_ns=median(_last_failure_ns),
         reasons={outcome: total / len(replications) for outcome, total in totals.items()},
         in_flight=mean(lambda fault: fault.in_flight),
         redialed=mean(lambda fault: fault.redialed),
@@ -68,6 +68,11 @@ def lane(label: str, replications: Sequence[FaultAnatomy]) -> Lane:
         nodes=fewest.nodes,
         replications=len(replications),
     )
+
+
+def _last_failure_ns(fault: FaultAnatomy) -> int | None:
+    """None also where only requests failed that had been sent before the fault: they are told as in flight."""
+    return fault.last_bad_ns if fault.last_bad_ns is not None and fault.last_bad_ns >= fault.began_ns else None
 
 
 def fault_lanes(comparison: Comparison) -> list[tuple[FaultAnatomy, list[Lane]]]:
@@ -81,6 +86,8 @@ def fault_lanes(comparison: Comparison) -> list[tuple[FaultAnatomy, list[Lane]]]
 
 def elapsed(ns: float) -> str:
     """A time after the fault, such as `+1.2 s`; one before it has a minus."""
+    if round(ns) == 0:
+        return "+0 s"
     return f"+{format_ns(ns)}" if ns >= 0 else f"−{format_ns(-ns)}"
 
 

@@ -1,6 +1,7 @@
 """The anatomy of a fault: what the control plane did about it and when, and which requests it cost.
 
-Each instant is the first journal entry that qualifies, from the fault's beginning on:
+Each instant is the first journal entry that qualifies, from the fault's beginning on; of a pod or node that a later fault is
+aimed at too, what follows is that fault's:
 
 - *detected*: a pod or node of the fault is not ready, or a pod of it is terminating or removed;
 - *endpoints updated*: the first update of a Service's endpoints after that which names one of its pods (an
@@ -17,7 +18,7 @@ failed by their intended send and none succeeded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -99,22 +100,34 @@ def anatomy(result: Result) -> tuple[FaultAnatomy, ...]:
         chosen = ends >= begin.at_ns
         if until_ns is not None:
             chosen &= ends < until_ns
-        found.append(_of_fault(begin, position, entries, nodes, result.requests.select(chosen)))
+        found.append(_of_fault(begin, position, entries, nodes, _taken_over(begins, position), result.requests.select(chosen)))
     return tuple(found)
 
 
+def _taken_over(begins: Sequence[Entry], position: int) -> dict[str, int]:
+    """From when on pods and nodes of a fault are those of a later one."""
+    taken: dict[str, int] = {}
+    for begin in begins[position + 1 :]:
+        if begin.at_ns > begins[position].at_ns:
+            for subject in names_in(begin, "pods") | names_in(begin, "nodes"):
+                taken.setdefault(subject, begin.at_ns)
+    return taken
+
+
 def _of_fault(
-    begin: Entry, position: int, entries: Sequence[Entry], nodes: set[str], requests: Requests
+    begin: Entry, position: int, entries: Sequence[Entry], nodes: set[str], taken: Mapping[str, int], requests: Requests
 ) -> FaultAnatomy:
     began_ns = begin.at_ns
     index = begin.detail.get("index", position)
     index = index if isinstance(index, int) else position
     later = [entry for entry in entries if entry.at_ns >= began_ns]
     pods, touched = names_in(begin, "pods"), names_in(begin, "nodes")
-    detected = next(
-        (entry for entry in later if entry.kind in _DETECTION and entry.subject in pods | touched), None
-    )
-    ready_again = next((entry for entry in later if _ready_again(entry, detected, pods | touched)), None)
+    own = [
+        entry for entry in later
+        if entry.subject in pods | touched and entry.at_ns < taken.get(entry.subject, entry.at_ns + 1)
+    ]
+    detected = next((entry for entry in own if entry.kind in _DETECTION), None)
+    ready_again = next((entry for entry in own if _ready_again(entry, detected)), None)
     endpoints = _endpoints_updated(later, detected, pods)
     away = touched | _down(entries, endpoints.at_ns if endpoints else began_ns)
     synced = dict(_synced(later, endpoints, away))
@@ -153,8 +166,8 @@ def _lifts(entry: Entry, begin: Entry, index: int) -> bool:
     return entry.detail["index"] == index if "index" in entry.detail else entry.subject == begin.subject
 
 
-def _ready_again(entry: Entry, detected: Entry | None, subjects: frozenset[str]) -> bool:
-    ready = entry.kind in {Happening.POD_READY, Happening.NODE_READY} and entry.subject in subjects
+def _ready_again(entry: Entry, detected: Entry | None) -> bool:
+    ready = entry.kind in {Happening.POD_READY, Happening.NODE_READY}
     return ready and detected is not None and entry.at_ns >= detected.at_ns
 
 

@@ -62,6 +62,15 @@ def test_each_step_is_the_first_entry_that_qualifies() -> None:
     assert found.since(found.detected_ns) == S
 
 
+def test_what_happens_to_a_pod_after_a_later_fault_is_that_faults() -> None:
+    journal = killed(10)
+    journal.add(20 * S, Happening.FAULT_BEGIN, "node/worker-1 down", index=1, pods=("default/web-1",), nodes=("worker-1",))
+    journal.add(60 * S, Happening.NODE_NOT_READY, "worker-1")
+    journal.add(60 * S, Happening.POD_NOT_READY, "default/web-1")
+    first, second = anatomy(a_run(journal))
+    assert (first.detected_ns, second.detected_ns) == (None, 60 * S)
+
+
 def test_endpoints_alone_count_where_there_are_no_slices() -> None:
     journal = killed()
     journal.add(31 * S, Happening.POD_NOT_READY, "default/web-1")

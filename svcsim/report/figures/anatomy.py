@@ -102,7 +102,7 @@ def _draw_times(ax: Axes, lanes: Sequence[Lane], comparison: Comparison, fault: 
             ax.text(limit_s * 0.008, row, "no reaction", fontsize=SMALL_SIZE, color=MUTED, va="center", style="italic")
             start = limit_s * 0.16
         after = start
-        words = "no failure"
+        words = "no later failure" if one.failures else "no failure"
         if one.last_failure_ns is not None:
             last = max(0.0, one.last_failure_ns / S)
             ax.plot(last, row, "X", color=styles[one.label].colour, markersize=8.5, markeredgecolor="white",
