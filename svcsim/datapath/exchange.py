@@ -25,7 +25,6 @@ Paths = tuple[tuple[Station, ...], tuple[Station, ...], bool, int]
 """Stations there and back, whether the way is rough, and the CPU time of an exchange that is due to the proxy's rules."""
 
 _NO_PATHS: Paths = ((), (), False, 0)
-_MASQUERADED = int(Flag.MASQUERADED)
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
 
 
@@ -330,9 +329,10 @@ class Exchanges:
         if self._paths_generation != fabric.generation:
             self._paths.clear()
             self._paths_generation = fabric.generation
+        namespace = connection.namespace
         key = (
-            connection.namespace.host.index, connection.entry_host.index, connection.server_host.index,
-            connection.queue & 63, connection.rewritten, connection.is_tcp, connection.flags & _MASQUERADED,
+            namespace.host.index, connection.entry_host.index, connection.server_host.index, connection.queue & 63,
+            connection.rewritten, connection.source != namespace.address, connection.protocol,
         )
         paths = self._paths.get(key)
         if paths is None:
@@ -423,7 +423,7 @@ class Exchanges:
         charges = host.charges
         if not connection.rewritten or host is not connection.entry_host:
             return charges.plain_packet_ns
-        if connection.flags & _MASQUERADED:
+        if connection.source != connection.namespace.address:
             return charges.nat_packet_ns + charges.masquerade_packet_ns
         return charges.nat_packet_ns
 
