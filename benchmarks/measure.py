@@ -105,13 +105,17 @@ def memory_of_conntrack(entries: int = 200_000) -> Measurement:
     from svcsim.linux.conntrack import Conntrack, Entry, State, Timeouts, flow_key
 
     table = Conntrack(entries * 2, Timeouts())
+    # Addresses belong to pods and ports to connections: entries only refer to them.
+    sources = [0x0AF40000 + i for i in range(entries // 28_000 + 1)]
+    backends = [0x0AF40101 + i for i in range(6)]
+    ports = [32_768 + i % 28_000 for i in range(entries)]
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for i in range(entries):
-        source, port = 0x0AF40000 + i // 28_000, 32_768 + i % 28_000
+    for i, port in enumerate(ports):
+        source = sources[i // 28_000]
         key = flow_key(6, source, port, 0x0A600001, 80)
-        entry = Entry(key, State.SYN_SENT, 0x0AF40101 + i % 6, 8080, source, port, i * 1000)
+        entry = Entry(key, State.SYN_SENT, backends[i % 6], 8080, source, port, i * 1000)
         table.insert(entry, i * 1000)
         table.move(entry, State.ESTABLISHED, i * 1000)
     used = tracemalloc.get_traced_memory()[0] - before
