@@ -17,7 +17,7 @@ from typing import Any
 from svcsim.errors import UsageError
 from svcsim.results.anatomy import FaultAnatomy
 from svcsim.results.result import Result
-from svcsim.results.selection import Latency, Selection, pooled
+from svcsim.results.selection import Figures, Selection, pooled
 from svcsim.results.table import html_table, mode_rows
 from svcsim.spelling import nearest
 
@@ -57,7 +57,7 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
     return Interval(mean, mean - half, mean + half, level, len(values))
 
 
-class Variant:
+class Variant(Figures):
     """One variant of a scenario and all its replications."""
 
     def __init__(self, label: str, runs: Sequence[Result]) -> None:
@@ -68,26 +68,6 @@ class Variant:
     def measured(self) -> Selection:
         """The measured requests of all replications, pooled."""
         return pooled([run.measured for run in self.runs])
-
-    @property
-    def latency(self) -> Latency:
-        """Latencies of the pooled requests that succeeded, in ns."""
-        return self.measured.latency
-
-    @property
-    def latency_all(self) -> Latency:
-        """The same with each failure counted as infinite."""
-        return self.measured.latency_all
-
-    @property
-    def success(self) -> float:
-        """Share of the pooled requests that succeeded."""
-        return self.measured.success
-
-    @property
-    def error_rate(self) -> float:
-        """Share of the pooled requests that failed."""
-        return self.measured.error_rate
 
     @property
     def balance(self) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from svcsim.engine.journal import Entry, Journal
 from svcsim.results.records import COLUMNS, Requests
-from svcsim.results.selection import Latency, Names, Selection
+from svcsim.results.selection import Figures, Names, Selection
 from svcsim.units import duration_ns
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Provenance:
 
 
 @dataclass(eq=False)
-class Result:
+class Result(Figures):
     """What one run left: `label` names its variant, such as `iptables` or `ipvs/rr`."""
 
     label: str
@@ -99,27 +99,6 @@ class Result:
         start_ns = duration_ns(start) if isinstance(start, str) else start
         end_ns = duration_ns(end) if isinstance(end, str) else end
         return self.everything.during(start_ns, end_ns)
-
-    @property
-    def latency(self) -> Latency:
-        """Latencies of the measured requests that succeeded: `.p50`, `.p99`, `.p999`, `.max`, `.mean`, in ns.
-        """
-        return self.measured.latency
-
-    @property
-    def latency_all(self) -> Latency:
-        """The same with each failure counted as infinite."""
-        return self.measured.latency_all
-
-    @property
-    def success(self) -> float:
-        """Share of the measured requests that succeeded."""
-        return self.measured.success
-
-    @property
-    def error_rate(self) -> float:
-        """Share of the measured requests that failed."""
-        return self.measured.error_rate
 
     @property
     def balance(self) -> float:

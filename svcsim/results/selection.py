@@ -8,6 +8,7 @@ had, and a failure can count as infinite. Latencies are nanoseconds.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -217,6 +218,35 @@ class Selection:
             for index in self.names.endpoints_of[workload]
         }
         return sorted(known.union(np.flatnonzero(counts).tolist()))
+
+
+class Figures(ABC):
+    """What is asked of a run, or of all replications of a variant: figures over the requests that it counts as measured."""
+
+    @property
+    @abstractmethod
+    def measured(self) -> Selection:
+        """The requests that the figures are over."""
+
+    @property
+    def latency(self) -> Latency:
+        """Latencies of the measured requests that succeeded: `.p50`, `.p99`, `.p999`, `.max`, `.mean`, in ns."""
+        return self.measured.latency
+
+    @property
+    def latency_all(self) -> Latency:
+        """The same with each failure counted as infinite."""
+        return self.measured.latency_all
+
+    @property
+    def success(self) -> float:
+        """Share of the measured requests that succeeded."""
+        return self.measured.success
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the measured requests that failed."""
+        return self.measured.error_rate
 
 
 def pooled(selections: Sequence[Selection]) -> Selection:

@@ -12,7 +12,7 @@ from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.controllers.endpointslice import StaleCacheError, slice_pace
 from svcsim.kube.controllers.endpointslice_mirroring import MIRRORING_CONTROLLER, mirror, should_mirror
-from svcsim.kube.controllers.service_pods import changed_for_endpoints, is_managed
+from svcsim.kube.controllers.service_pods import is_managed, services_to_sync
 from svcsim.kube.controllers.subsets import desired_endpoints
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import Change, Event
@@ -46,15 +46,7 @@ class EndpointsController:
             self._queue.add(endpoints.metadata.key)
 
     def _pod_changed(self, event: Event) -> None:
-        pod, old = event.obj, event.old
-        assert isinstance(pod, Pod)
-        keys = self._informer.services_selecting(pod)
-        if event.change is Change.MODIFIED and isinstance(old, Pod):
-            if not changed_for_endpoints(old, pod):
-                return
-            if old.metadata.labels != pod.metadata.labels:
-                keys += [key for key in self._informer.services_selecting(old) if key not in keys]
-        for key in keys:
+        for key in services_to_sync(self._informer, event):
             self._queue.add_after(key, self._timings.endpoints_batch_period_ns)
 
     def _endpoints_changed(self, event: Event) -> None:

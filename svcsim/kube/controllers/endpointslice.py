@@ -11,7 +11,7 @@ from svcsim.kube.api.endpoints import MANAGED_BY_LABEL, EndpointSlice
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
-from svcsim.kube.controllers.service_pods import changed_for_endpoints, is_managed
+from svcsim.kube.controllers.service_pods import is_managed, services_to_sync
 from svcsim.kube.controllers.slice_reconciler import SLICE_CONTROLLER, SlicePlan, SliceSettings, reconcile
 from svcsim.kube.controllers.topology_hints import NodeShare, cpu_ratios
 from svcsim.kube.informer import Informer
@@ -95,15 +95,7 @@ class EndpointSliceController:
         self._queue.add(event.obj.metadata.key)
 
     def _pod_changed(self, event: Event) -> None:
-        pod, old = event.obj, event.old
-        assert isinstance(pod, Pod)
-        keys = self._informer.services_selecting(pod)
-        if event.change is Change.MODIFIED and isinstance(old, Pod):
-            if not changed_for_endpoints(old, pod):
-                return
-            if old.metadata.labels != pod.metadata.labels:
-                keys += [key for key in self._informer.services_selecting(old) if key not in keys]
-        for key in keys:
+        for key in services_to_sync(self._informer, event):
             self._queue.add_after(key, self._timings.endpoints_batch_period_ns)
 
     def _slice_changed(self, event: Event) -> None:

@@ -20,6 +20,8 @@ from svcsim.kube.api.endpoints import (
 )
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service, ServicePort
+from svcsim.kube.informer import Informer
+from svcsim.kube.store import Change, Event
 from svcsim.linux.address import format_address, is_ipv6, parse_address
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -66,6 +68,19 @@ def changed_for_endpoints(old: Pod, new: Pod) -> bool:
         or old.spec.node_name != new.spec.node_name
         or old.metadata.labels != new.metadata.labels
     )
+
+
+def services_to_sync(informer: Informer, event: Event) -> list[str]:
+    """Keys of the Services whose endpoints a change of a pod may change (endpointsliceutil.GetServicesToUpdateOnPodChange)."""
+    pod, old = event.obj, event.old
+    assert isinstance(pod, Pod)
+    keys = informer.services_selecting(pod)
+    if event.change is Change.MODIFIED and isinstance(old, Pod):
+        if not changed_for_endpoints(old, pod):
+            return []
+        if old.metadata.labels != pod.metadata.labels:
+            keys += [key for key in informer.services_selecting(old) if key not in keys]
+    return keys
 
 
 def address_types(service: Service) -> tuple[Literal["IPv4", "IPv6"], ...]:

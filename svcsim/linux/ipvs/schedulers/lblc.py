@@ -21,15 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from svcsim.linux.ipvs.schedulers._destinations import Destinations
 from svcsim.linux.ipvs.schedulers.wlc import least_loaded
 from svcsim.linux.ipvs.services import RealServer
-from svcsim.units import DAY, MINUTE
-
-CHECK_NS = MINUTE
-IDLE_NS = 6 * MINUTE
-FORGET_NS = DAY
-LIMIT = 16384
-CHECKS_TO_FULL = 30
 
 
 def overloaded(server: RealServer, servers: Sequence[RealServer]) -> bool:
@@ -50,43 +44,25 @@ class _Cached:
 
 
 class LocalityLeastConnection:
-    """`_cache` maps destinations to servers, in order of entry."""
+    """`_cache` keeps the server of each destination."""
 
-    __slots__ = ("_cache", "_checks", "_next_check_ns", "_servers")
+    __slots__ = ("_cache", "_servers")
 
     def __init__(self, servers: list[RealServer], flags: Sequence[str] = ()) -> None:
         self._servers = servers
-        self._cache: dict[int, _Cached] = {}
-        self._checks = 1
-        self._next_check_ns = -1
+        self._cache: Destinations[_Cached] = Destinations()
 
     def choose(self, client: int, client_port: int, destination: int, now_ns: int) -> RealServer | None:
         """The destination's server, or a new one."""
-        if now_ns >= self._next_check_ns:
-            self._forget(now_ns)
-        cached = self._cache.get(destination)
+        cached = self._cache.get(destination, now_ns)
         if cached is not None:
-            cached.used_ns = now_ns
             server = cached.server
             if server.available and server.weight > 0 and not overloaded(server, self._servers):
                 return server
         chosen = least_loaded(self._servers)
         if chosen is not None:
-            self._cache[destination] = _Cached(chosen, now_ns)
+            self._cache.put(destination, _Cached(chosen, now_ns))
         return chosen
-
-    def _forget(self, now_ns: int) -> None:
-        """The periodic check, made up for when somebody asks: idle destinations go."""
-        if self._next_check_ns >= 0:
-            self._checks += 1 + (now_ns - self._next_check_ns) // CHECK_NS
-            age_ns = IDLE_NS if len(self._cache) > LIMIT else FORGET_NS
-            if age_ns == IDLE_NS or self._checks > CHECKS_TO_FULL:
-                for destination, cached in list(self._cache.items()):
-                    if now_ns - cached.used_ns >= age_ns:
-                        del self._cache[destination]
-            if self._checks > CHECKS_TO_FULL:
-                self._checks = 1
-        self._next_check_ns = now_ns + CHECK_NS
 
     def added(self, index: int) -> None:
         """The cache stays."""

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from svcsim.linux.ipvs.schedulers.lblc import CHECK_NS, CHECKS_TO_FULL, FORGET_NS, IDLE_NS, LIMIT, overloaded
+from svcsim.linux.ipvs.schedulers._destinations import FORGET_NS, Destinations
+from svcsim.linux.ipvs.schedulers.lblc import overloaded
 from svcsim.linux.ipvs.schedulers.wlc import least_loaded
 from svcsim.linux.ipvs.services import RealServer
 
@@ -48,27 +49,22 @@ class _ServerSet:
 
 
 class LocalityLeastConnectionReplicated:
-    """`_sets` maps destinations to their servers, in order of entry."""
+    """`_sets` keeps the servers of each destination."""
 
-    __slots__ = ("_checks", "_next_check_ns", "_servers", "_sets")
+    __slots__ = ("_servers", "_sets")
 
     def __init__(self, servers: list[RealServer], flags: Sequence[str] = ()) -> None:
         self._servers = servers
-        self._sets: dict[int, _ServerSet] = {}
-        self._checks = 1
-        self._next_check_ns = -1
+        self._sets: Destinations[_ServerSet] = Destinations()
 
     def choose(self, client: int, client_port: int, destination: int, now_ns: int) -> RealServer | None:
         """The least loaded of the destination's servers; a further one if that is overloaded."""
-        if now_ns >= self._next_check_ns:
-            self._forget(now_ns)
-        members = self._sets.get(destination)
+        members = self._sets.get(destination, now_ns)
         if members is None:
             chosen = least_loaded(self._servers)
             if chosen is not None:
-                self._sets[destination] = _ServerSet(chosen, now_ns)
+                self._sets.put(destination, _ServerSet(chosen, now_ns))
             return chosen
-        members.used_ns = now_ns
         server = least_loaded(member for member in members.servers if member.available)
         if len(members.servers) > 1 and now_ns > members.changed_ns + FORGET_NS:
             most = members.most_loaded()
@@ -82,19 +78,6 @@ class LocalityLeastConnectionReplicated:
             members.servers.insert(0, chosen)
             members.changed_ns = now_ns
         return chosen
-
-    def _forget(self, now_ns: int) -> None:
-        """The periodic check, made up for when somebody asks: idle destinations go."""
-        if self._next_check_ns >= 0:
-            self._checks += 1 + (now_ns - self._next_check_ns) // CHECK_NS
-            age_ns = IDLE_NS if len(self._sets) > LIMIT else FORGET_NS
-            if age_ns == IDLE_NS or self._checks > CHECKS_TO_FULL:
-                for destination, members in list(self._sets.items()):
-                    if now_ns - members.used_ns >= age_ns:
-                        del self._sets[destination]
-            if self._checks > CHECKS_TO_FULL:
-                self._checks = 1
-        self._next_check_ns = now_ns + CHECK_NS
 
     def added(self, index: int) -> None:
         """The sets stay."""

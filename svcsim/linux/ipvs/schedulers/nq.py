@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from svcsim.linux.ipvs.schedulers.sed import shortest_delay
 from svcsim.linux.ipvs.services import RealServer
 
 
@@ -28,19 +29,10 @@ class NeverQueue:
 
     def choose(self, client: int, client_port: int, destination: int, now_ns: int) -> RealServer | None:
         """The first idle server, else the first of those with the shortest expected delay."""
-        least: RealServer | None = None
-        least_delay = least_weight = 0
         for server in self._servers:
-            weight = server.weight
-            if weight > 0:
-                active = server.active
-                if not active:
-                    return server
-                if least is None or least_delay * weight > (active + 1) * least_weight:
-                    least = server
-                    least_delay = active + 1
-                    least_weight = weight
-        return least
+            if server.weight > 0 and not server.active:
+                return server
+        return shortest_delay(self._servers)
 
     def added(self, index: int) -> None:
         """Nothing is kept."""

@@ -18,6 +18,21 @@ from collections.abc import Sequence
 from svcsim.linux.ipvs.services import RealServer
 
 
+def shortest_delay(servers: Sequence[RealServer]) -> RealServer | None:
+    """The first server of those with the shortest expected delay."""
+    least: RealServer | None = None
+    least_delay = least_weight = 0
+    for server in servers:
+        weight = server.weight
+        if weight > 0:
+            delay = server.active + 1
+            if least is None or least_delay * weight > delay * least_weight:
+                least = server
+                least_delay = delay
+                least_weight = weight
+    return least
+
+
 class ShortestExpectedDelay:
     """No state: the counters are the servers' own."""
 
@@ -28,17 +43,7 @@ class ShortestExpectedDelay:
 
     def choose(self, client: int, client_port: int, destination: int, now_ns: int) -> RealServer | None:
         """The first server of those with the shortest expected delay."""
-        least: RealServer | None = None
-        least_delay = least_weight = 0
-        for server in self._servers:
-            weight = server.weight
-            if weight > 0:
-                delay = server.active + 1
-                if least is None or least_delay * weight > delay * least_weight:
-                    least = server
-                    least_delay = delay
-                    least_weight = weight
-        return least
+        return shortest_delay(self._servers)
 
     def added(self, index: int) -> None:
         """Nothing is kept."""
