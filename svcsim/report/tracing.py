@@ -150,7 +150,8 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
 
 def _translation_back(host: Host, decision: Decision) -> Charge:
     if decision.verdict is Verdict.DNAT:
-        return Charge("conntrack, translation back, forwarding", host.charges.nat_packet_ns)
+        masquerade_ns = host.charges.masquerade_packet_ns if decision.masquerade else 0
+        return Charge("conntrack, translation back, forwarding", host.charges.nat_packet_ns + masquerade_ns)
     return Charge("conntrack, forwarding", host.charges.plain_packet_ns)
 
 

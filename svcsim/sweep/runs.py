@@ -10,6 +10,7 @@ import concurrent.futures
 import multiprocessing
 import multiprocessing.sharedctypes
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +98,8 @@ _board: Any = None
 def _take_board(board: Any) -> None:
     global _board  # noqa: PLW0603 - how a worker process keeps what its initializer gave it
     _board = board
+    # A terminal interrupts the whole group of processes; the one that was called decides, and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _work(job: Job, scenario: Scenario) -> Result:
@@ -110,6 +113,7 @@ def _work(job: Job, scenario: Scenario) -> Result:
 def _in_processes(
     work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None
 ) -> Iterator[tuple[Job, Result]]:
+    strangers = multiprocessing.active_children()
     board = multiprocessing.Array("q", 2 * len(work), lock=False)
     pool = concurrent.futures.ProcessPoolExecutor(count, initializer=_take_board, initargs=(board,))
     try:
@@ -124,5 +128,11 @@ def _in_processes(
                         on_progress(job, board[2 * job.number], board[2 * job.number + 1])
             for future in sorted(done, key=lambda future: pending[future].number):
                 yield pending.pop(future), future.result()
+    except BaseException:
+        # What is under way may take long, and nobody wants it any more.
+        for process in multiprocessing.active_children():
+            if process not in strangers:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
