@@ -53,6 +53,10 @@ class Destination:
             return False
         return True
 
+    def names_a_pod_of(self, service: tuple[str, str]) -> bool:
+        """Whether the host, which means this Service, names one of its pods."""
+        return self.host.lower().partition(".")[0] != service[1]
+
     @property
     def is_pod_of_foreign_service(self) -> bool:
         """Whether the host has the form `pod.service.namespace`, which any name of the Internet may have as well."""

@@ -249,6 +249,7 @@ class World:
             workload.name: tuple(self._behind.get("/".join(place), ()))
             for workload in self.scenario.workloads
             if (place := self.clients.service_key(workload)) is not None
+            and workload.to is not None and not workload.to.names_a_pod_of(place)
         }
         return result_of(
             self.scenario, self.label, self.replication, requests, self.journal,

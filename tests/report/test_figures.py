@@ -14,14 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from svcsim.engine.journal import Journal
+from svcsim.report.figures.balance import endpoint_balance
 from svcsim.report.figures.latency import latency_cdf
 from svcsim.report.figures.timeline import place_labels
 from svcsim.report.plot import Plot
 from svcsim.report.style import LOOKS, REASON_COLOURS, fitted, looks, new_figure, styled, text_width_in
 from svcsim.results.anatomy import FaultAnatomy
 from svcsim.results.comparison import Comparison
-from svcsim.results.records import Outcome
+from svcsim.results.records import Outcome, RecordWriter
 from svcsim.results.result import Result
+from svcsim.results.selection import Names
 from svcsim.units import S
 from tests.results.synthetic import DOWN, KILL, Fault, Shape, failover, relabelled, result
 
@@ -80,6 +83,21 @@ def texts(figure: Figure) -> Iterator[tuple[str, Bbox]]:
         hidden = id(text) in ticks - shown or not text.get_visible()
         if text.get_text().strip() and not hidden:
             yield text.get_text(), text.get_window_extent(renderer)
+
+
+def test_an_endpoint_is_compared_with_those_of_its_own_service_alone() -> None:
+    """Workload 0 is answered by web-0 and web-1 evenly, workload 1 ten times as often by db-0; db-1 stands idle."""
+    writer = RecordWriter()
+    for sequence in range(110):
+        workload, endpoint = (0, sequence % 2) if sequence < 10 else (1, 2)
+        writer.row(workload, sequence, sequence * S, S, 0, 0, 0, S, 0, 0, 0, 0, Outcome.OK, 1, endpoint, 0, 0, 1, 0)
+    names = Names(("web", "db"), ("web-0", "web-1", "db-0", "db-1"), ("a",), ((0, 1), (2, 3)))
+    figure = endpoint_balance(Comparison([Result("iptables", writer.columns(), Journal(), names, 200 * S)]))
+    [ax] = figure.axes
+    assert "its Service's endpoints" in ax.get_xlabel()
+    marks = next(line for line in ax.lines if line.get_label().startswith("iptables"))
+    shown = dict(zip([label.get_text() for label in ax.get_yticklabels()], marks.get_xdata(), strict=True))
+    assert shown == {"web-0": 1.0, "web-1": 1.0, "db-0": 2.0, "db-1": 0.0}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -127,7 +127,7 @@ def test_with_external_traffic_policy_local_only_the_nodes_own_pods_answer_and_n
 
 def test_a_workload_that_nobody_sends_is_a_mistake_with_its_place():
     nowhere = {"manifests[deployment/client].spec.template.spec.nodeSelector": {"disk": "tape"}}
-    with pytest.raises(UsageError, match=r":\d+: workload load: there is nobody who sends \(deployment/client has no running pods\)"):
+    with pytest.raises(UsageError, match=r":\d+: workload load: there is nobody who sends \(deployment/client has"):
         see(**nowhere)
 
 
@@ -137,7 +137,7 @@ def test_a_pod_of_a_headless_service_is_called_by_its_name_as_the_search_path_al
          "spec": {"clusterIP": "None", "selector": {"app": "db"}, "ports": [{"port": 5432}]}},
         {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
          "spec": {"serviceName": "db", "replicas": 2, "template": {
-             "metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "ports": [{"containerPort": 5432}]}]}}}},
+             "metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"ports": [{"containerPort": 5432}]}]}}}},
     ]
     for host in ("db-1.db", "db-1.db.default", "db-1.db.default.svc"):
         seen = Seen(svcsim.run_one(svcsim.loads(
@@ -145,6 +145,7 @@ def test_a_pod_of_a_headless_service_is_called_by_its_name_as_the_search_path_al
         )))
         assert seen.failed() == 0
         assert set(seen.answered()) == {"default/db-1"}
+        assert seen.result.balance == 1
 
 
 def test_a_port_of_a_service_may_be_called_by_its_name():

@@ -2,6 +2,7 @@
 
 Up to a dozen endpoints are drawn a row each, with a mark a mode at the endpoint's share of the answers; more are a row
 a mode, an endpoint a dot, at its answers over the mean. The line is where all would stand if the answers were even.
+Where workloads have Services of their own, an endpoint is compared with those of its Service alone.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ _MAX_ROWS = 12
 _MAX_MARKS = 8
 _MAX_NAME_IN = 2.6
 _LEGEND_IN = 1.75
+_OWN = "its Service's endpoints"
 
 
 def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
     """Draw the share of the answers that each endpoint gave, all replications together."""
     shares = {variant.label: _answers(variant) for variant in comparison}
+    services = _services(comparison)
     names = sorted({name for answers in shares.values() for name in answers}, key=_natural)
     by_endpoint = len(names) <= _MAX_ROWS and len(comparison) <= _MAX_MARKS
     rows = names if by_endpoint else list(shares)
@@ -56,9 +59,9 @@ def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
             ax.set(xticks=[], yticks=[])
             say_nothing(ax, "no endpoint answered")
         elif by_endpoint:
-            _by_endpoint(ax, comparison, shares, names)
+            _by_endpoint(ax, comparison, shares, names, services)
         else:
-            _by_mode(ax, comparison, shares)
+            _by_mode(ax, comparison, shares, services)
         figure = ax.figure
         assert isinstance(figure, Figure)
         return figure
@@ -70,6 +73,27 @@ def _answers(variant: Variant) -> dict[str, int]:
         for name, count in run.measured.answered_by().items():
             total[name] = total.get(name, 0) + count
     return total
+
+
+def _services(comparison: Comparison) -> list[set[str]]:
+    """The endpoints by Service: those behind one workload, or behind several that share any."""
+    groups: list[set[str]] = []
+    for run in comparison.results:
+        for workload in run.measured.names.workloads:
+            found = set(run.measured.of_workload(workload).answered_by())
+            apart = [group for group in groups if not group & found]
+            found.update(*(group for group in groups if group & found))
+            groups = [*apart, found] if found else apart
+    return groups
+
+
+def _over_mean(answers: dict[str, int], services: list[set[str]]) -> dict[str, float]:
+    """Each endpoint's answers over the mean of its Service's endpoints."""
+    found: dict[str, float] = {}
+    for service in services:
+        total = sum(answers.get(name, 0) for name in service)
+        found |= {name: answers[name] * len(service) / total for name in service if total and name in answers}
+    return found
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
@@ -85,20 +109,25 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple(parts)
 
 
-def _by_endpoint(ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]], names: list[str]) -> None:
+def _by_endpoint(
+    ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]], names: list[str], services: list[set[str]]
+) -> None:
     styles = looks(comparison.labels)
     spread = 0.64 if len(shares) > 1 else 0.0
     offsets = np.linspace(-spread / 2, spread / 2, len(shares))
-    highest = 1.5 / max(1, len(names))
+    several = len(services) > 1
+    even = 1.0 if several else 1 / max(1, len(names))
+    highest = 1.5 * even
     for row in range(len(names)):
         if row % 2 == 0:
             ax.axhspan(row - 0.5, row + 0.5, color="#F7F7F7", linewidth=0, zorder=0)
     if names:
-        ax.axvline(1 / len(names), color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        ax.axvline(even, color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
     for offset, variant in zip(offsets, comparison, strict=True):
         answers = shares[variant.label]
         total = max(1, sum(answers.values()))
-        x = np.array([answers.get(name, 0) / total for name in names])
+        over_mean = _over_mean(answers, services)
+        x = np.array([over_mean.get(name, 0.0) if several else answers.get(name, 0) / total for name in names])
         look = styles[variant.label]
         ax.plot(
             x, np.arange(len(names)) + offset, look.marker, color=look.colour, markersize=7, markeredgecolor="white",
@@ -110,9 +139,9 @@ def _by_endpoint(ax: Axes, comparison: Comparison, shares: dict[str, dict[str, i
     ax.set_xlim(0, highest * 1.12)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if several else f"{100 * value:g}%"))
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    ax.set_xlabel("share of the answers (dashed: even)")
+    ax.set_xlabel(f"answers over the mean of {_OWN} (dashed: even)" if several else "share of the answers (dashed: even)")
     ax.legend(loc="upper left", bbox_to_anchor=(1.03, 1.0), borderaxespad=0.0, labelspacing=0.9, handletextpad=0.4)
 
 
@@ -120,12 +149,13 @@ def _legend_text(variant: Variant) -> str:
     return f"{fitted(variant.label, _LEGEND_IN, TEXT_SIZE)}\nbusiest/mean {ratio(variant.balance)}"
 
 
-def _by_mode(ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]]) -> None:
+def _by_mode(
+    ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]], services: list[set[str]]
+) -> None:
     styles = looks(comparison.labels)
     highest = 1.5
     for row, variant in enumerate(comparison):
-        counts = np.array(sorted(shares[variant.label].values()), dtype=np.float64)
-        over_mean = counts / counts.mean() if counts.sum() else counts
+        over_mean = np.array(sorted(_over_mean(shares[variant.label], services).values()) or [0.0], dtype=np.float64)
         colour = styles[variant.label].colour
         ax.plot([over_mean.min(), over_mean.max()], [row, row], color=GRID, linewidth=7, zorder=1)
         ax.plot(over_mean, np.full(len(over_mean), row) + _swarm(len(over_mean)), "o", color=colour, markersize=4.5,
@@ -144,7 +174,8 @@ def _by_mode(ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]]
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
     count = max(len(answers) for answers in shares.values())
-    ax.set_xlabel(f"answers of an endpoint over the mean, {count:,} endpoints (dashed: even)")
+    mean = f"the mean of {_OWN}" if len(services) > 1 else "the mean"
+    ax.set_xlabel(f"answers of an endpoint over {mean}, {count:,} endpoints (dashed: even)")
     handles = [Line2D([], [], marker="o", linestyle="", color=MUTED, markersize=4.5, label="an endpoint")]
     ax.legend(handles=handles, loc="lower right", fontsize=SMALL_SIZE, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
 
