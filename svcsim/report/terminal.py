@@ -21,7 +21,7 @@ from svcsim.results.comparison import Comparison, Variant, t_interval
 from svcsim.results.expectations import Verdict
 from svcsim.results.metrics import measure, metric_named
 from svcsim.results.records import Outcome
-from svcsim.results.table import Rows, mode_rows
+from svcsim.results.table import Rows, mode_rows, workload_rows
 from svcsim.units import S, format_ns
 
 WIDTH = 100
@@ -118,7 +118,9 @@ def _count(count: int, noun: str) -> str:
 
 def report(comparison: Comparison, verdicts: Sequence[Verdict] = (), ink: Ink = Ink()) -> str:
     """Everything that is said of results: table, intervals, notes, faults, expectations."""
-    blocks = [mode_table(comparison, ink), intervals(comparison, ink), notes(comparison, ink)]
+    blocks = [
+        mode_table(comparison, ink), workload_table(comparison, ink), intervals(comparison, ink), notes(comparison, ink)
+    ]
     blocks += [anatomy_block(fault.fault, fault.began_ns, lanes, ink) for fault, lanes in fault_lanes(comparison)]
     blocks.append(reasons_block(comparison, ink))
     blocks.append(expectations_block(verdicts, comparison, ink))
@@ -128,6 +130,12 @@ def report(comparison: Comparison, verdicts: Sequence[Verdict] = (), ink: Ink = 
 def mode_table(comparison: Comparison, ink: Ink = Ink()) -> str:
     """The table a mode: requests, success, latencies of successes, CPU of the proxies, balance."""
     return _table(mode_rows(comparison.variants), ink)
+
+
+def workload_table(comparison: Comparison, ink: Ink = Ink()) -> str:
+    """The table a workload and mode, where there are several workloads; what they share is in the table a mode."""
+    rows = workload_rows(comparison.variants)
+    return _table(rows, ink) if rows else ""
 
 
 def _table(rows: Rows, ink: Ink) -> str:

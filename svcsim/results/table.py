@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from svcsim.results.records import Outcome
 from svcsim.units import format_ns
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ Rows = list[tuple[str, ...]]
 HEADINGS = (
     "mode", "requests", "succeeded", "p50", "p90", "p99", "p99.9", "max", "proxy CPU", "busiest/mean"
 )
+
+
+WORKLOAD_HEADINGS = ("requests", "succeeded", "p50", "p99", "max", "failed most")
 
 
 def mode_rows(variants: Sequence[Variant]) -> Rows:
@@ -35,6 +39,34 @@ def _row(variant: Variant) -> tuple[str, ...]:
         format_ns(variant.proxy_cpu_ns),
         ratio(variant.balance),
     )
+
+
+def workload_rows(variants: Sequence[Variant]) -> Rows:
+    """A row of headings and one row a workload and variant; none where there are fewer than two workloads."""
+    names = variants[0].measured.names.workloads if variants else ()
+    if len(names) < 2:
+        return []
+    several = len(variants) > 1
+    width = max(map(len, names)) + 2
+    rows: Rows = [("workload".ljust(width) + "mode" if several else "workload", *WORKLOAD_HEADINGS)]
+    for name in names:
+        for place, variant in enumerate(variants):
+            label = ("" if place else name).ljust(width) + variant.label if several else name
+            selection = variant.measured.of_workload(name)
+            rows.append((
+                label, f"{len(selection):,}", percent(selection.success),
+                *(format_ns(selection.latency.quantile(share)) for share in (0.5, 0.99, 1.0)),
+                worst_reason(selection.reasons),
+            ))
+    return rows
+
+
+def worst_reason(reasons: Mapping[Outcome, int]) -> str:
+    """The most frequent reason for failures with its count; a dash without failures."""
+    if not reasons:
+        return "–"
+    reason = max(reasons, key=lambda each: (reasons[each], -each))
+    return f"{reasons[reason]:,} {reason.words}"
 
 
 def percent(share: float) -> str:

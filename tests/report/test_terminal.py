@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from svcsim.engine.journal import Happening
+from svcsim.engine.journal import Happening, Journal
 from svcsim.report.terminal import WIDTH, Ink, Scene, footer, header, ink_for, printable, report, visible
 from svcsim.results.comparison import Comparison
 from svcsim.results.expectations import Expectation, evaluate
-from svcsim.results.records import Outcome
+from svcsim.results.records import Outcome, RecordWriter
+from svcsim.results.result import Result
+from svcsim.results.selection import Names
 from svcsim.units import MS, S
 from tests.results.synthetic import KILL, Fault, failover, relabelled, result
 
@@ -56,6 +58,22 @@ def test_the_table_says_what_the_results_say() -> None:
     assert lines[1].startswith("iptables")
     assert f"{len(comparison['iptables'].measured):,}" in lines[1]
     assert lines[2].startswith("nftables")
+
+
+def test_several_workloads_have_a_line_each_and_mode() -> None:
+    writer = RecordWriter()
+    for sequence in range(20):
+        outcome = Outcome.REFUSED if sequence in (15, 17, 19) else Outcome.OK
+        writer.row(sequence % 2, sequence, sequence * S, MS, 0, 0, 0, MS, 0, 0, 0, 0, outcome, 1, 0, 0, 0, 1, 0)
+    names = Names(("reads", "writes"), ("web-0",), ("a",))
+    runs = [Result(mode, writer.columns(), Journal(), names, 100 * S) for mode in ("iptables", "nftables")]
+    lines = report(Comparison(runs)).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("workload"))
+    words = [line.split() for line in lines[at + 1 : at + 5]]
+    assert words[0][:4] == ["reads", "iptables", "10", "100%"]
+    assert words[1][:3] == ["nftables", "10", "100%"]
+    assert words[2][:4] == ["writes", "iptables", "10", "70.00%"]
+    assert "3 refused" in lines[at + 3]
 
 
 def test_the_anatomy_of_a_fault_is_told_a_line_a_mode() -> None:
