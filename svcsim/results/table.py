@@ -47,7 +47,7 @@ def workload_rows(variants: Sequence[Variant]) -> Rows:
     if len(names) < 2:
         return []
     several = len(variants) > 1
-    width = max(map(len, names)) + 2
+    width = max(len("workload"), *map(len, names)) + 2
     rows: Rows = [("workload".ljust(width) + "mode" if several else "workload", *WORKLOAD_HEADINGS)]
     for name in names:
         for place, variant in enumerate(variants):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from svcsim.datapath.host import Host, Namespace
 from svcsim.datapath.network import Network
+from svcsim.engine.journal import Happening
 from svcsim.engine.streams import Stream, splitmix64, stream_seed
 from svcsim.errors import UsageError
 from svcsim.faults.owners import is_pod_of
@@ -14,7 +15,7 @@ from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.dns.resolver import Resolver
 from svcsim.kube.store import Store
-from svcsim.linux.address import parse_address
+from svcsim.linux.address import format_address, parse_address
 from svcsim.linux.packet import PROTOCOL_NUMBER
 from svcsim.results.records import Outcome, RecordWriter
 from svcsim.scenario.address import Destination
@@ -28,6 +29,8 @@ from svcsim.workload.source import FOREVER_NS, Source
 from svcsim.workload.workload import Retries, Workload, WorkloadSettings
 from svcsim.world.naming import Naming
 
+NAMED = 3
+"""So many nodes a note lists."""
 ResolverOf = Callable[[Namespace], "Resolver | None"]
 
 
@@ -221,6 +224,7 @@ class Clients:
         for group in self._groups:
             # Only now have Services all of their ports.
             group.workload.settings = replace(group.workload.settings, port=self._port(group.model))
+            self._say_if_nobody_has(group.model)
             policy, interval_ns = group.model.resolve.policy, group.model.resolve.interval_ns
             if policy not in ("interval", "once"):
                 continue
@@ -234,6 +238,21 @@ class Clients:
                     source.target = addresses[int(phases.uniform(source.index, 1) * len(addresses))]
                     age_ns = int(phases.uniform(source.index) * interval_ns)
                     source.resolved_until_ns = FOREVER_NS if policy == "once" else now + age_ns
+
+    def _say_if_nobody_has(self, model: WorkloadModel) -> None:
+        """A workload that sends to an address of nobody: that may be meant, but is more often a slip."""
+        to, fabric = self._to(model), self._network.fabric
+        if not to.is_address or to.is_node_port:
+            return
+        address = parse_address(to.host)
+        if address in fabric.homes or address in fabric.outside_routes:
+            return
+        if any(to.host in (*service.spec.cluster_ips, *service.spec.external_ips) for service in self._store.each(Service)):
+            return
+        nodes = [f"{host.name} {format_address(host.address)}" for host in fabric.hosts if host.is_node]
+        listed = ", ".join(nodes[:NAMED]) + (", …" if len(nodes) > NAMED else "")
+        text = f"workload {model.name} sends to {to.host}, which nobody has (nodes: {listed})"
+        fabric.journal.add(fabric.clock.now, Happening.NOTE, text)
 
     # ---- where to ----------------------------------------------------------------------------------------------------
 
