@@ -34,6 +34,8 @@ SMALL_SIZE = 9.0
 
 WIDTH_IN = 10.0
 DPI = 160
+NOTEBOOK_DPI = 110
+"""Enough for a page of a notebook, which keeps each picture in its file."""
 
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -149,7 +151,7 @@ class _ShownFigure(Figure):
     def _repr_png_(self) -> bytes:
         image = BytesIO()
         with styled():
-            self.savefig(image, format="png")
+            self.savefig(image, format="png", dpi=NOTEBOOK_DPI)
         return image.getvalue()
 
 

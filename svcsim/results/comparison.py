@@ -64,6 +64,13 @@ class Variant(Figures):
         self.label = label
         self.runs = tuple(runs)
 
+    def __repr__(self) -> str:
+        runs = f" in {len(self.runs)} replications" if len(self.runs) > 1 else ""
+        return f"<{self.label}{runs}: {self.measured!r}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(mode_rows((self,)))
+
     @cached_property
     def measured(self) -> Selection:
         """The measured requests of all replications, pooled."""
@@ -105,6 +112,9 @@ class Comparison:
 
     def __len__(self) -> int:
         return len(self.variants)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self.variants))
 
     def __iter__(self) -> Iterator[Variant]:
         return iter(self.variants)

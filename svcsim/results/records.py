@@ -273,6 +273,9 @@ class Requests:
     def __len__(self) -> int:
         return self._size
 
+    def __repr__(self) -> str:
+        return f"<records of {self._size:,} requests, {len(COLUMNS)} columns>"
+
     def __iter__(self) -> Iterator[str]:
         return iter(COLUMNS)
 

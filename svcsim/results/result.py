@@ -78,6 +78,9 @@ class Result(Figures):
     counters: Counters = field(default_factory=Counters)
     provenance: Provenance = field(default_factory=Provenance)
 
+    def __repr__(self) -> str:
+        return f"<{self.label}, seed {self.provenance.seed}: {self.measured!r}>"
+
     @cached_property
     def everything(self) -> Selection:
         """All requests of the run, the warm-up among them."""

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from svcsim.errors import UsageError
 from svcsim.results.records import PARTS, Outcome, Requests
+from svcsim.results.table import percent
 from svcsim.spelling import nearest
+from svcsim.units import format_ns
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 """Names of the quantiles that tables and files carry; `p999` is the 99.9th percentile."""
@@ -37,6 +39,10 @@ class Latency:
 
     def __len__(self) -> int:
         return len(self._sorted) + self._failures
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name} {format_ns(self.quantile(share))}" for name, share in QUANTILES.items())
+        return f"<latency of {len(self):,} requests: {shown}>"
 
     def quantile(self, share: float) -> float:
         """The latency in ns that at least this share of the requests stayed within."""
@@ -118,6 +124,10 @@ class Selection:
 
     def __len__(self) -> int:
         return len(self.requests)
+
+    def __repr__(self) -> str:
+        latency = f"p50 {format_ns(self.latency.p50)}, p99 {format_ns(self.latency.p99)}"
+        return f"<{len(self):,} requests, {percent(self.success)} succeeded, {latency}>"
 
     def of_workload(self, name: str) -> Selection:
         """The requests of one workload; UsageError if there is none of that name."""

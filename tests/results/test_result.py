@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 from svcsim.engine.journal import Happening, Journal
+from svcsim.results.comparison import Comparison
 from svcsim.results.result import Result
 from tests.results.synthetic import failover, relabelled, result
 
@@ -59,3 +60,14 @@ def test_a_notebook_shows_a_table_with_names_escaped() -> None:
     assert "&lt;b&gt;mine" in shown
     assert "<b>" not in shown
     assert shown.count("<tr>") == 2
+
+
+def test_what_a_prompt_shows_of_results_is_short_and_says_what_they_are() -> None:
+    run = small()
+    for shown in (run, run.measured, run.latency, run.requests):
+        assert len(repr(shown)) < 120
+        assert "requests" in repr(shown)
+    assert repr(run).startswith(f"<iptables, seed 1: <{len(run.measured)} requests")
+    pair = Comparison(failover(("iptables", "nftables"), duration_s=10, rate_per_s=50))
+    assert [line.partition(":")[0] for line in repr(pair).splitlines()] == ["<iptables", "<nftables"]
+    assert "<table>" in pair["nftables"]._repr_html_()
