@@ -115,11 +115,15 @@ class KubeProxy:
 
     # ---- syncs -------------------------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Bring the node in line with what its tracker has, at once and free: the state that a run starts with."""
+    def settle(self, phase: float = 0.0) -> None:
+        """Bring the node in line with what its tracker has, at once and free: the state that a run starts with.
+
+        `phase` says which share of its period has passed since its last sync: nodes do not sync in step. The next full sync
+        is a whole period away.
+        """
         self.proxier.prepare(self._clock.now, full=True).commit()
         self._full_ns = self._clock.now
-        self._arm_period()
+        self._arm(self._clock.now + round((1.0 - phase) * self._settings.period_ns))
 
     def request(self, *, full: bool = False) -> None:
         """Ask for a sync, as soon as the pace allows."""

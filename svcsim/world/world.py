@@ -12,6 +12,7 @@ from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Happening, Journal
+from svcsim.engine.streams import Stream
 from svcsim.faults.acts import Acts
 from svcsim.faults.owners import nodes_of
 from svcsim.kube.api.endpoints import EndpointSlice
@@ -144,7 +145,7 @@ class World:
             proxies.pace(mode), self._sync_settings(mode), proxies.sync_cost(mode), committed,
         )
         node = _Node(machine, host, made, kube_proxy)
-        kube_proxy.settle()
+        kube_proxy.settle(Stream(self.seed, "kube-proxy/phase").uniform(host.index))
         self._lead_packets(node)
         return node
 
@@ -235,7 +236,8 @@ class World:
             self.clock.run(self.clock.now + DRAIN_STEP_NS)
             if progress is not None:
                 progress(self.clients.ended, self.clock.now)
-        # Packets that nobody waits for are still on their way, and probes and look-ups send further ones: stop when all are counted.
+        # Packets that nobody waits for are still on their way, and probes and look-ups send further ones: stop when all are
+        # counted.
         self.clock.run(self.clock.now + SETTLE_PACKETS_NS)
         settled_ns = self.clock.now + SETTLE_LIMIT_NS
         while self.network.fabric.counts.in_flight and self.clock.now < settled_ns:

@@ -41,7 +41,7 @@ class FakeProxier:
 
 
 class Node:
-    def __init__(self, pace=None, period_ns=30 * S):
+    def __init__(self, pace=None, period_ns=30 * S, phase=0.0):
         self.clock = Clock()
         self.journal = Journal()
         self.store = Store(self.clock)
@@ -54,7 +54,7 @@ class Node:
             SyncSettings(period_ns, HOUR, 2 * S), lambda prepared, services: COST_NS,
             lambda changes: self.committed.append(self.clock.now),
         )
-        self.proxy.settle()
+        self.proxy.settle(phase)
 
     def change(self, at_ns, name="s", port=80):
         spec = {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ports": [{"port": port}]}
@@ -122,6 +122,18 @@ def test_it_syncs_at_least_each_period_without_a_word_when_nothing_has_changed()
     assert node.journal.entries == []
 
 
+def test_a_run_may_start_anywhere_in_the_period():
+    node = Node(period_ns=30 * S, phase=0.75)
+    node.clock.run(7 * S)
+    assert node.proxy.syncs == 0
+    node.clock.run(8 * S)
+    assert node.proxy.syncs == 1
+    node.clock.run(37 * S)
+    assert node.proxy.syncs == 1
+    node.clock.run(38 * S)
+    assert node.proxy.syncs == 2
+
+
 def test_a_stopped_proxy_leaves_the_rules_and_syncs_in_full_when_it_starts():
     node = Node()
     node.change(S)
@@ -166,7 +178,7 @@ def test_without_the_api_server_a_starting_proxy_waits():
     node.clock.after(60 * S, lambda: node.store.set_available(True))
     node.clock.run(100 * S)
     (started,) = [entry.at_ns for entry in node.journal.entries if entry.kind is Happening.PROXY_STARTED]
-    assert started == 60 * S
+    assert started == 62 * S  # the kubelet starts it, and it takes its two seconds
 
 
 @settings(max_examples=60, deadline=None)
