@@ -40,7 +40,7 @@ def sections(text: str) -> list[Section]:
             continue
         section = found[-1]
         section.text += line + "\n"
-        if not fenced and line.startswith("|"):
+        if not fenced and line.startswith("|") and not line.startswith("|---"):
             section.rows.append(tuple(cell.strip() for cell in line.strip("|").split(" | ")))
     return found
 
