@@ -41,6 +41,7 @@ class _Group:
     model: WorkloadModel
     workload: Workload
     by_pod: dict[str, Source] = field(default_factory=dict)
+    made: int = 0
     lookups: int = 0
 
 
@@ -141,17 +142,24 @@ class Clients:
     # ---- who sends ---------------------------------------------------------------------------------------------------
 
     def pod_started(self, pod: Pod, namespace: Namespace) -> None:
-        """A pod's container runs: it sends for the workloads that it belongs to, in the place of a dead one if there is one."""
+        """A pod's container runs: it sends for the workloads that it belongs to, in the place of a dead one if there is one.
+
+        A dead pod that comes back after another has taken its place sends beside it.
+        """
         key = pod.metadata.key
         for group in self._groups:
             source_of = group.model.from_
             if source_of is None or not self._belongs(pod, source_of):
                 continue
             sources = group.workload.sources
-            source = next((old for old in sources if not old.alive and old.name not in group.by_pod), None)
-            if source is None or key in group.by_pod:
-                source = group.by_pod.get(key) or Source(key, namespace, len(sources))
-                if source not in sources:
+            source = group.by_pod.get(key)
+            if source is None or source not in sources:
+                source = next((old for old in sources if not old.alive), None)
+                if source is not None:
+                    group.by_pod.pop(source.name, None)
+                else:
+                    source = Source(key, namespace, group.made)
+                    group.made += 1
                     sources.append(source)
             group.by_pod[key] = source
             self._attach(group, source, key, namespace)
@@ -176,7 +184,8 @@ class Clients:
             source_of = group.model.from_
             name = None if source_of is None else source_of.node if kind == "node" else source_of.outside
             if name in (host.name, "*"):
-                source = Source(host.name, host.namespace, len(group.workload.sources))
+                source = Source(host.name, host.namespace, group.made)
+                group.made += 1
                 group.workload.sources.append(source)
                 self._attach(group, source, host.name, host.namespace)
 

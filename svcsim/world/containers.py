@@ -115,7 +115,8 @@ class Containers:
     def remove(self, pod: Pod) -> None:
         """The pod is gone: so is its sandbox, and nobody answers for its address; what still ran there is gone without a word."""
         running = self.running.pop(pod.metadata.key, None)
-        if running is None:
+        if running is None:  # it went with the node's power, and now for good
+            self._clients.pod_stopped(pod, leaves=True)
             return
         self._clients.pod_stopped(pod, leaves=running.namespace.host.up)
         if running.server is not None:
