@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 _FENCED = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`([\w./-]+\.(?:yaml|py|toml|txt))`[^`\n]*:\s*$")
 _PROGRESS = re.compile(r"^\d+ of \d+  .*requests\n", re.MULTILINE)
+_GENERATED = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\b")
 _FIGURE = re.compile(r"(?<![\w.])[+-]?\d[\d,.]*( ?(ns|µs|us|ms|s|min|h|%)(?![a-z]))?")
 
 
@@ -101,12 +102,12 @@ def replayed(text: str, folder: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def shape(output: str) -> str:
-    """An output without its figures: what must stay the same when a cost or the machine's arithmetic changes.
+    """An output without figures and generated names: what must stay the same when a cost or the machine's arithmetic changes.
 
     >>> shape("iptables  5,616  100%  5.53 ms\\n")
     'iptables # # #'
     """
-    text = _FIGURE.sub("#", output)
+    text = _FIGURE.sub("#", _GENERATED.sub("-#", output))
     return "\n".join(" ".join(line.split()) for line in text.splitlines())
 
 
