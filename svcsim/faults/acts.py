@@ -1,14 +1,15 @@
 """Faults at work: each is begun at its time on what its targets mean then, and lifted at its end.
 
 An act looks its targets up when it begins, so `deployment/web[1]` is the second pod at that moment, and what it returns undoes
-it on the same things. Every act is written into the journal, with the pods and nodes that it concerns.
+it on the same things. What several acts do to one thing lasts until the last of them is lifted. Every act is written into the
+journal, with the pods and nodes that it concerns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
@@ -31,6 +32,7 @@ RESTARTED_ANNOTATION = "kubectl.kubernetes.io/restartedAt"
 DNS_SELECTOR = ("k8s-app", "kube-dns")
 
 Undo = Callable[[], None]
+T = TypeVar("T", bound=Hashable)
 
 
 class Machinery(Protocol):
@@ -93,6 +95,8 @@ class Acts:
         self._network = network
         self._clock = clock
         self._journal = journal
+        self._held: dict[tuple[str, Any], int] = {}
+        self._limits: dict[str, dict[int, int]] = {}
         self._begins: dict[type[models.Fault], Callable[[Act, Any], tuple[list[Pod], list[str], Undo | None]]] = {
             models.Kill: self._kill, models.Delete: self._delete, models.Hang: self._hang, models.Slow: self._slow,
             models.ClosePort: self._close_port, models.FailReadiness: self._fail_readiness, models.Scale: self._scale,
@@ -102,9 +106,11 @@ class Acts:
             models.Apply: self._apply,
         }
 
-    def schedule(self) -> None:
-        """Arm every fault."""
+    def schedule(self, until_ns: int) -> None:
+        """Arm every fault that comes before the end of the run; in what follows, requests under way end undisturbed."""
         for act in self._acts:
+            if act.fault.at_ns >= until_ns:
+                continue
             self._clock.after(act.fault.at_ns, lambda act=act: self._begin(act))  # type: ignore[misc]
 
     def _begin(self, act: Act) -> None:
@@ -127,6 +133,26 @@ class Acts:
     def _end(self, act: Act, undo: Undo) -> None:
         self._journal.add(self._clock.now, Happening.FAULT_END, act.fault.text, index=act.index)
         undo()
+
+    def _take(self, what: str, things: Iterable[T]) -> list[T]:
+        """Hold each thing in a state; those that no other act holds in it are returned: with them it begins."""
+        fresh = []
+        for thing in things:
+            count = self._held.get((what, thing), 0)
+            self._held[(what, thing)] = count + 1
+            if not count:
+                fresh.append(thing)
+        return fresh
+
+    def _give_back(self, what: str, things: Iterable[T]) -> list[T]:
+        """Undo one `_take`; those that no other act holds any more are returned: for them it ends."""
+        free = []
+        for thing in things:
+            count = self._held[(what, thing)] - 1
+            self._held[(what, thing)] = count
+            if not count:
+                free.append(thing)
+        return free
 
     # ---- targets -----------------------------------------------------------------------------------------------------
 
@@ -173,21 +199,21 @@ class Acts:
         return pods, [], None
 
     def _on_servers(
-        self, targets: tuple[Target, ...], begin: Callable[[Server], None], end: Callable[[Server], None]
+        self, targets: tuple[Target, ...], what: str, begin: Callable[[Server], None], end: Callable[[Server], None]
     ) -> tuple[list[Pod], list[str], Undo | None]:
         pods = self._pods(targets)
         servers = self._machinery.servers_of(pods)
-        for server in servers:
+        for server in self._take(what, servers):
             begin(server)
 
         def undo() -> None:
-            for server in servers:
+            for server in self._give_back(what, servers):
                 end(server)
 
         return pods, [], undo
 
     def _hang(self, act: Act, fault: models.Hang) -> tuple[list[Pod], list[str], Undo | None]:
-        return self._on_servers(fault.targets, Server.hang, Server.resume)
+        return self._on_servers(fault.targets, "hung", Server.hang, Server.resume)
 
     def _slow(self, act: Act, fault: models.Slow) -> tuple[list[Pod], list[str], Undo | None]:
         def slow(server: Server) -> None:
@@ -196,24 +222,26 @@ class Acts:
         def normal(server: Server) -> None:
             server.slowdown /= fault.factor
 
-        return self._on_servers(fault.targets, slow, normal)
+        # The number makes each act's slowness its own: they multiply.
+        return self._on_servers(fault.targets, f"slow {act.index}", slow, normal)
 
     def _close_port(self, act: Act, fault: models.ClosePort) -> tuple[list[Pod], list[str], Undo | None]:
-        return self._on_servers(fault.targets, Server.close_port, Server.reopen_port)
+        return self._on_servers(fault.targets, "port closed", Server.close_port, Server.reopen_port)
 
     def _dns_down(self, act: Act, fault: models.DnsDown) -> tuple[list[Pod], list[str], Undo | None]:
         label, value = DNS_SELECTOR
         target = Target("pod", "*", "kube-system", None, ((label, value),))
-        return self._on_servers((target,), Server.hang, Server.resume)
+        return self._on_servers((target,), "hung", Server.hang, Server.resume)
 
     def _fail_readiness(self, act: Act, fault: models.FailReadiness) -> tuple[list[Pod], list[str], Undo | None]:
         pods = self._pods(fault.targets)
-        for pod in pods:
-            self._machinery.fail_readiness(pod, True)
+        by_uid = {pod.metadata.uid: pod for pod in pods}
+        for uid in self._take("unready", by_uid):
+            self._machinery.fail_readiness(by_uid[uid], True)
 
         def undo() -> None:
-            for pod in pods:
-                self._machinery.fail_readiness(pod, False)
+            for uid in self._give_back("unready", by_uid):
+                self._machinery.fail_readiness(by_uid[uid], False)
 
         return pods, [], undo
 
@@ -265,11 +293,11 @@ class Acts:
     def _down(self, act: Act, fault: models.Down) -> tuple[list[Pod], list[str], Undo | None]:
         nodes = self._nodes(fault.targets)
         pods = [pod for pod in self._machinery.store.each(Pod) if pod.spec.node_name in nodes]
-        for name in nodes:
+        for name in self._take("down", nodes):
             self._machinery.node_down(name)
 
         def undo() -> None:
-            for name in nodes:
+            for name in self._give_back("down", nodes):
                 self._machinery.node_up(name)
 
         return pods, nodes, undo
@@ -277,8 +305,8 @@ class Acts:
     def _partition(self, act: Act, fault: models.Partition) -> tuple[list[Pod], list[str], Undo | None]:
         nodes = self._nodes(fault.targets)
         pods = [pod for pod in self._machinery.store.each(Pod) if pod.spec.node_name in nodes]
-        self._machinery.cut_off(nodes)
-        return pods, nodes, lambda: self._machinery.reconnect(nodes)
+        self._machinery.cut_off(self._take("cut off", nodes))
+        return pods, nodes, lambda: self._machinery.reconnect(self._give_back("cut off", nodes))
 
     def _disturb(self, act: Act, disturbance: Disturbance) -> Undo:
         fabric = self._network.fabric
@@ -313,28 +341,37 @@ class Acts:
 
     def _stop_proxy(self, act: Act, fault: models.StopProxy) -> tuple[list[Pod], list[str], Undo | None]:
         nodes = self._nodes(fault.targets)
-        for name in nodes:
+        for name in self._take("proxy stopped", nodes):
             self._machinery.stop_proxy(name)
 
         def undo() -> None:
-            for name in nodes:
+            for name in self._give_back("proxy stopped", nodes):
                 self._machinery.start_proxy(name)
 
         return [], nodes, undo
 
     def _api_server(self, act: Act, fault: models.ApiServer) -> tuple[list[Pod], list[str], Undo | None]:
-        self._machinery.api_server(available=False)
-        return [], [], lambda: self._machinery.api_server(available=True)
+        if self._take("away", ["API server"]):
+            self._machinery.api_server(available=False)
+
+        def undo() -> None:
+            if self._give_back("away", ["API server"]):
+                self._machinery.api_server(available=True)
+
+        return [], [], undo
 
     def _conntrack_max(self, act: Act, fault: models.ConntrackMax) -> tuple[list[Pod], list[str], Undo | None]:
         hosts = self._hosts(self._nodes(fault.on))
-        before = [(host, host.conntrack.limit) for host in hosts]
         for host in hosts:
-            host.conntrack.limit = fault.conntrack_max
+            # What was set last holds; -1 stands for what the node came with.
+            limits = self._limits.setdefault(host.name, {-1: host.conntrack.limit})
+            limits[act.index] = host.conntrack.limit = fault.conntrack_max
 
         def undo() -> None:
-            for host, limit in before:
-                host.conntrack.limit = limit
+            for host in hosts:
+                limits = self._limits[host.name]
+                del limits[act.index]
+                host.conntrack.limit = list(limits.values())[-1]
 
         return [], [host.name for host in hosts], undo
 

@@ -236,7 +236,4 @@ class ControlPlane:
 
     def connect(self, node: str) -> None:
         """Undo `disconnect`."""
-        kubelet = self._kubelets[node]
-        if kubelet.is_up:
-            self._contact(node, True)
-            kubelet.regain_network()
+        self._kubelets[node].regain_network()

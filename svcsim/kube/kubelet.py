@@ -40,8 +40,8 @@ class Kubelet:
     """One node's kubelet."""
 
     __slots__ = (
-        "_addresses", "_client", "_clock", "_contact", "_journal", "_lease", "_node_ips", "_phases", "_pods",
-        "_power", "_prober", "_runtime", "_status", "_status_phase_ns", "_timings", "_watch", "node",
+        "_addresses", "_boots", "_client", "_clock", "_contact", "_journal", "_lease", "_networked", "_node_ips",
+        "_phases", "_pods", "_power", "_prober", "_runtime", "_status", "_status_phase_ns", "_timings", "_watch", "node",
     )
 
     def __init__(
@@ -74,6 +74,8 @@ class Kubelet:
         lease_ns = timings.lease_renew_ns
         self._lease = LeaseRenewals(lease_ns, self._phase(1, lease_ns), clock.now)
         self._power = 0
+        self._boots = 0
+        self._networked = True
         comparison_ns = self._phase(3, timings.kubelet_status_sync_ns)
         self._status = StatusWriter(client, clock, timings, node.internal_ips, comparison_ns, self._later)
         self._watch = client.watch_pods_of(self.node, self._pod_changed)
@@ -109,14 +111,18 @@ class Kubelet:
                 self.node_overwritten(current)
 
     def lose_network(self) -> None:
-        """The node cannot reach the API server."""
+        """The node cannot reach the API server, with power or without, until `regain_network`."""
+        self._networked = False
         self.lost_contact()
         self._client.set_connected(False)
 
     def regain_network(self) -> None:
-        """The node can reach the API server again, if that is there."""
-        self._client.set_connected(True)
-        self.regained_contact()
+        """The node can reach the API server again, if that is there and the node has power."""
+        self._networked = True
+        if self.is_up:
+            self._client.set_connected(True)
+            self._contact(True)
+            self.regained_contact()
 
     def node_overwritten(self, node: Node) -> None:
         """Someone else has written the node's Ready condition: it is set right at the next node status update."""
@@ -397,7 +403,8 @@ class Kubelet:
     # Power.
 
     def power_off(self) -> None:
-        """The node loses power: every container is gone, nobody says so."""
+        """The node loses power, perhaps while it boots: every container is gone, nobody says so."""
+        self._boots += 1
         if not self.is_up:
             return
         self.lost_contact()
@@ -414,16 +421,17 @@ class Kubelet:
     def power_on(self) -> None:
         """The node has power again: it boots, its kubelet lists its pods and starts them anew, with new addresses."""
         if not self.is_up:
-            power = self._power
-            self._clock.after(self._timings.node_boot_ns, lambda: self._boot(power))
+            self._boots += 1
+            boot = self._boots
+            self._clock.after(self._timings.node_boot_ns, lambda: self._boot(boot))
 
-    def _boot(self, power: int) -> None:
-        if power != self._power:
+    def _boot(self, boot: int) -> None:
+        if boot != self._boots:
             return
         self._power += 1
-        self._client.set_connected(True)
+        self._client.set_connected(self._networked)
         self._client.start_anew()
-        self._contact(True)
+        self._contact(self._networked)
         self._client.when_reachable(self._list)
 
     def _list(self) -> None:

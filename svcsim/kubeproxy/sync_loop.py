@@ -181,10 +181,10 @@ class KubeProxy:
     # ---- stopping and starting ---------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """The process ends; what it had not written is lost, the kernel's tables stay."""
+        """The process ends, perhaps while it starts; what it had not written is lost, the kernel's tables stay."""
+        self._epoch += 1
         if self.running:
             self.running = False
-            self._epoch += 1
             self._armed_ns = None
             self._busy = False
             self.requested = False

@@ -255,11 +255,15 @@ class Server:
         """The listening socket goes; connections that stand go on."""
         if self.state is _FINE:
             self.state = _CLOSED
+        elif self.state is _HUNG and self._resumed_state is _FINE:
+            self._resumed_state = _CLOSED
 
     def reopen_port(self) -> None:
         """The listening socket is back."""
         if self.state is _CLOSED:
             self.state = _FINE
+        elif self.state is _HUNG and self._resumed_state is _CLOSED:
+            self._resumed_state = _FINE
 
     def terminate(self) -> None:
         """SIGTERM: the program drains, exits at once or takes no notice, as its profile says; a hung one handles it later."""

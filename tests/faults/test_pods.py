@@ -298,3 +298,11 @@ def test_small_is_what_these_statements_take_it_for():
     scenario = small()
     assert [node.name for node in scenario.nodes] == ["worker-1", "worker-2", "worker-3"]
     assert see(run__duration="2s").failed() == 0
+
+
+def test_a_fault_at_the_end_of_the_run_or_later_never_comes():
+    slow = {"servers": [{"match": {"app": "web"}, "serviceTime": {"constant": "300ms"}}]}
+    for at in ("2s", "2100ms"):
+        seen = see({"at": at, "kill": "deployment/web"}, run__duration="2s", **slow)
+        assert seen.failed() == 0
+        assert seen.result.faults == ()
