@@ -17,6 +17,7 @@ from svcsim.errors import InputError, Problem
 from svcsim.kube.api.service import Service
 from svcsim.kube.kinds import KINDS, Kind, KubeObject, has_no_bearing, identity, kind_of, known_kinds
 from svcsim.kube.validation.manifests import manifest_path, service_errors
+from svcsim.kube.validation.objects import object_errors
 from svcsim.spelling import nearest
 from svcsim.validation import plain_kind, validated
 from svcsim.yamlsource import DataPath, Document, load, parse
@@ -168,10 +169,9 @@ def _read_one(
             return []
     cleaned = _current_form(manifests, kind, cleaned)
     model, problems = validated(kind.model, cleaned, document, at)
-    if isinstance(model, Service):
-        problems += [
-            document.problem((*at, *manifest_path(error.field)), error.message) for error in service_errors(model)
-        ]
+    if model is not None:
+        errors = service_errors(model) if isinstance(model, Service) else object_errors(model)
+        problems += [document.problem((*at, *manifest_path(error.field)), error.message) for error in errors]
     if model is not None:
         manifests.objects.append(model)
         manifests.places.append((document.name, document.position(at)[0]))

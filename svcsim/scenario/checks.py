@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from svcsim.errors import InputError, Problem, UsageError
 from svcsim.kube.api.service import Service, ServicePort
 from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
 from svcsim.kube.kinds import KubeObject
+from svcsim.kube.service_registry import ServiceRegistry
+from svcsim.kube.store import InvalidError
 from svcsim.scenario.address import Destination
 from svcsim.scenario.faults import Apply, Fault, Scale
 from svcsim.scenario.model import Scenario
@@ -30,9 +33,12 @@ NAMED = 5
 Owner = Deployment | ReplicaSet | StatefulSet | ReplicationController | DaemonSet
 
 
-def check(scenario: Scenario, places: Places, notes: list[str]) -> list[Problem]:
-    """Every mistake that only the scenario as a whole shows; oddities are added to the notes."""
-    return list(_Checks(scenario, places, notes, _Inventory.of(scenario.objects)).all())
+def check(scenario: Scenario, places: Places, notes: list[str], *, all_read: bool = True) -> list[Problem]:
+    """Every mistake that only the scenario as a whole shows; oddities are added to the notes.
+
+    Unless all manifests could be read, what names an object that is not there is no mistake of its own.
+    """
+    return list(_Checks(scenario, places, notes, _Inventory.of(scenario.objects), all_read).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,7 @@ class _Checks:
     places: Places
     notes: list[str]
     there: _Inventory
+    all_read: bool = True
 
     def all(self) -> Iterator[Problem]:
         """All mistakes."""
@@ -87,6 +94,7 @@ class _Checks:
         yield from self._links(node_names)
         yield from self._expectations()
         yield from self._costs()
+        yield from self._allocations()
         self._servers()
         if node_names is not None:
             self.notes += pending_notes(self.scenario.objects, self.scenario.nodes)
@@ -192,7 +200,7 @@ class _Checks:
             return
         if wanted in BUILT_IN or ("service", wanted) in self._applied():
             return
-        if any(generator.has(*key) for generator in self.scenario.services):
+        if not self.all_read or any(generator.has(*key) for generator in self.scenario.services):
             return
         elsewhere = [found for found in services if found.partition("/")[2] == key[1]]
         if elsewhere:
@@ -270,9 +278,12 @@ class _Checks:
         objects = self._of_kind(target.kind)
         owner = objects.get(target.key)
         if owner is None:
+            if not self.all_read:
+                return
             if (target.kind, target.key) in self._applied() or self._made_later(target):
                 return
-            names = [key.removeprefix("default/") for key in objects]
+            added = {f"{made['metadata']['namespace']}/{made['metadata']['name']}" for made in self.scenario.origin.added}
+            names = [key.removeprefix("default/") for key in objects if key not in added]
             wanted = target.name if target.namespace == "default" else target.key
             yield self.places.problem(path, _unknown(target.kind, wanted, names))
         elif isinstance(owner, Deployment | StatefulSet | ReplicaSet | ReplicationController) and target.index is not None:
@@ -331,6 +342,27 @@ class _Checks:
             last = f", [0] to [{len(faults) - 1}]" if faults else ""
             return f"there is no fault [{reference}] (there are {len(faults)}{last})"
         return _unknown("fault", reference, [fault.name for fault in faults if fault.name])
+
+    def _allocations(self) -> Iterator[Problem]:
+        """Cluster IPs and node ports that Services ask for and can't have, as the API server would say when it creates them."""
+        registry = ServiceRegistry([self.scenario.kubernetes.service_cidr])
+        dns = str(ip_network(self.scenario.kubernetes.service_cidr).network_address + 10)
+        added = bool(self.scenario.workloads) and BUILT_IN[0] not in self._of_kind("service")
+        own = self.scenario.origin.own
+        for obj, (file, line) in zip(own.objects, own.places, strict=True):
+            if not isinstance(obj, Service):
+                continue
+            if obj.metadata.uid:
+                registry.take_over(obj)
+            if added and obj.spec.cluster_ip == dns:
+                message = f"Service {obj.metadata.key}: {dns} is the address of cluster DNS, {BUILT_IN[0]}"
+                yield Problem(file, line, 1, "", message)
+            asks = obj.spec.cluster_ips or obj.spec.cluster_ip or any(port.node_port for port in obj.spec.ports)
+            try:
+                if asks:
+                    registry.create(obj)
+            except InvalidError as error:
+                yield Problem(file, line, 1, "", str(error))
 
     def _costs(self) -> Iterator[Problem]:
         calibration = self.scenario.calibration

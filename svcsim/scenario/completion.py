@@ -20,9 +20,12 @@ MAX_DEFAULT_CLIENTS = 3
 
 
 def complete(
-    scenario: Scenario, manifests: Manifests, name: str, places: Places, problems: list[Problem]
+    scenario: Scenario, manifests: Manifests, name: str, places: Places, problems: list[Problem], *, all_read: bool = True
 ) -> tuple[Scenario, Manifests, tuple[dict[str, Any], ...]]:
-    """The scenario with its dependent defaults, its objects, and those among them that were added: Deployments of clients."""
+    """The scenario with its dependent defaults, its objects, and those among them that were added: Deployments of clients.
+
+    `all_read`: no manifest is missing for a mistake in it, so that a Service that is not there is a mistake of its own.
+    """
     objects = Manifests(
         list(manifests.objects), list(manifests.places), manifests.left_out, manifests.unknown, list(manifests.remarks)
     )
@@ -39,7 +42,8 @@ def complete(
         if workload.to is None:
             destination = _only_service(scenario, objects)
             if isinstance(destination, str):
-                problems.append(places.problem(("workloads", i), destination))
+                if all_read:
+                    problems.append(places.problem(("workloads", i), destination))
             else:
                 update["to"] = destination
         source = workload.from_ or From(clients=max(1, min(MAX_DEFAULT_CLIENTS, _node_count(scenario))))

@@ -62,7 +62,7 @@ def _loaded(text: str, file: str, base: Path, name: str, overrides: Mapping[str,
     reading.gather(data, [document for i, document in enumerate(documents) if i != scenario_at])
     reading.override(data, {path: value for path, value in overrides.items() if path.startswith("manifests[")})
     reading.read(data)
-    scenario, problems = assemble(data, reading.manifests, reading.places, file, name)
+    scenario, problems = assemble(data, reading.manifests, reading.places, file, name, all_read=not reading.problems)
     left_out: list[int] = []
     if scenario is not None:
         mistakes, left_out = check_comparison(scenario, reading.places)
@@ -115,14 +115,14 @@ def in_order(minor: list[Problem], problems: list[Problem]) -> list[Problem]:
 
 
 def assemble(
-    data: dict[str, Any], manifests: Manifests, places: Places, file: str, name: str
+    data: dict[str, Any], manifests: Manifests, places: Places, file: str, name: str, *, all_read: bool = True
 ) -> tuple[Scenario | None, list[Problem]]:
     """The complete scenario of data and the objects of its manifests, with the mistakes in it."""
     scenario, problems = validated(Scenario, {**data, "manifests": ()}, places)
     if scenario is None:
         return None, problems
     problems = []
-    scenario, objects, added = complete(scenario, manifests, name, places, problems)
+    scenario, objects, added = complete(scenario, manifests, name, places, problems, all_read=all_read)
     lines = {
         f"{part}[{i}]": places.line((part, i))
         for part in ("workloads", "faults", "expect")
@@ -130,7 +130,7 @@ def assemble(
     }
     notes: list[str] = []
     scenario._origin = Origin(file, data, objects, lines, added=added, own=manifests)
-    problems += check(scenario, places, notes)
+    problems += check(scenario, places, notes, all_read=all_read)
     scenario._origin = Origin(file, data, objects, lines, (*objects.notes(), *notes), added, manifests)
     return scenario, problems
 

@@ -56,7 +56,7 @@ def test_what_only_an_api_server_writes_does_not_matter() -> None:
 
 
 def test_a_typed_list_of_the_api_server_names_its_items() -> None:
-    text = "{apiVersion: apps/v1, kind: DeploymentList, items: [{metadata: {name: a}}, {metadata: {name: b}}]}"
+    text = "{apiVersion: v1, kind: EndpointsList, items: [{metadata: {name: a}}, {metadata: {name: b}}]}"
     assert [obj.metadata.name for obj in parse_manifests(text).objects] == ["a", "b"]
 
 
@@ -76,6 +76,22 @@ def test_a_typed_list_of_the_api_server_names_its_items() -> None:
         ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: ClusterIp}\n",
          "m.yaml:4:14: spec.type: 'ClusterIp' is not one of ClusterIP, NodePort, LoadBalancer, ExternalName"
          " (did you mean 'ClusterIP'?)"),
+        ("apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\nsubsets: [{addresses: [{ip: 1.2.3}]}]\n",
+         "m.yaml:4:29: subsets[0].addresses[0].ip: '1.2.3' is not an IP address"),
+        ("apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\nsubsets: [{addresses: [{ip: 127.0.0.1}]}]\n",
+         "m.yaml:4:29: subsets[0].addresses[0].ip: 127.0.0.1 may not be in the loopback range"),
+        ("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\nendpoints: [{addresses: [2001:db8::1]}]\n",
+         "m.yaml:4:26: endpoints[0].addresses[0]: 2001:db8::1 is not an IPv4 address"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {spec: {container: [{name: a}]}}}\n",
+         "m.yaml:4:25: spec.template.spec.containers: required: a pod has at least one container"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
+         "spec: {replicas: -1, template: {spec: {containers: [{}]}}}\n",
+         "m.yaml:4:18: spec.replicas: -1 must be greater than or equal to 0"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
+         "spec: {selector: {matchLabels: {app: a}}, template: {spec: {containers: [{}]}}}\n",
+         "m.yaml:4:53: spec.template.metadata.labels: the selector does not match the labels of the template"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: Web_1}\nspec: {containers: [{}]}\n",
+         "m.yaml:3:18: metadata.name: 'Web_1' is not a DNS name of labels a-z, 0-9 and '-'"),
         ("apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\nsubset: []\n",
          "m.yaml:4:1: subset: unknown field 'subset' (did you mean 'subsets'?)"),
         ("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\nendpoints: [{addresses: "
@@ -111,7 +127,7 @@ def test_mistakes_of_several_objects_are_told_together() -> None:
 
 
 def test_what_a_pod_template_says_beyond_services_is_ignored() -> None:
-    spec = "{replicas: 2, wishes: [1], template: {spec: {gpu: yes}}}"
+    spec = "{replicas: 2, wishes: [1], template: {spec: {gpu: yes, containers: [{name: a, volts: 230}]}}}"
     text = f"{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: a}}, spec: {spec}}}"
     assert kinds(text) == {"Deployment": 1}
 

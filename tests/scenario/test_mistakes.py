@@ -223,6 +223,30 @@ def test_mistakes_in_the_list_of_manifests(manifests: str, message: str) -> None
     assert mistakes("kind: Scenario", manifests)[0].removeprefix("s.yaml:").startswith(message)
 
 
+@pytest.mark.parametrize("workload", ["{}", "{to: 'http://web', from: deployment/web}"])
+def test_a_mistake_in_a_manifest_is_told_once_and_not_as_an_object_that_is_missing(workload: str) -> None:
+    broken = MANIFESTS.replace("selector: {app: web}, ports", "selectr: {app: web}, ports").replace("replicas: 3", "replicas: x")
+    found = mistakes(f"workloads: [{workload}]\nfaults: [{{at: 1s, kill: deployment/web}}]", broken)
+    assert [message.rpartition(": ")[2] for message in found] == [
+        "unknown field 'selectr' (did you mean 'selector'?)", "a whole number is expected, not 'x'"]
+
+
+def test_what_the_api_server_could_not_allocate_is_a_mistake() -> None:
+    def service(name: str, spec: str) -> str:
+        return f"  - {{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{ports: [{{port: 1}}], {spec}}}}}\n"
+
+    found = mistakes("workloads: [{to: 'http://web'}]", MANIFESTS + service("a", "clusterIP: 10.0.0.1")
+                     + service("b", "clusterIP: 10.96.0.77") + service("c", "clusterIP: 10.96.0.77")
+                     + service("d", "clusterIP: 10.96.0.10")
+                     + service("e", "type: NodePort").replace("port: 1", "port: 1, nodePort: 80"))
+    assert [message.removeprefix("s.yaml:").partition(":1: ")[2] for message in found] == [
+        "Service default/a: spec.clusterIPs: 10.0.0.1: provided IP is not in the valid range 10.96.0.0/12",
+        "Service default/c: spec.clusterIPs: 10.96.0.77: is already allocated",
+        "Service default/d: 10.96.0.10 is the address of cluster DNS, kube-system/kube-dns",
+        "Service default/e: port 80 is not in the range 30000-32767",
+    ]
+
+
 def test_which_service_is_meant_is_asked_if_there_are_several() -> None:
     spec = "{selector: {app: web}, ports: [{port: 1}]}"
     second = MANIFESTS + f"  - {{apiVersion: v1, kind: Service, metadata: {{name: b}}, spec: {spec}}}\n"

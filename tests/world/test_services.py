@@ -128,9 +128,9 @@ def test_with_external_traffic_policy_local_only_the_nodes_own_pods_answer_and_n
 def test_an_address_that_nobody_has_is_noted_with_those_of_the_nodes():
     [note] = see(run__duration="2s", **{"workloads[0].to": "http://192.168.7.7:80"}).notes()
     assert note.startswith("workload load sends to 192.168.7.7, which nobody has (nodes: worker-1 192.168.")
-    for address in ("192.168.0.10", "10.96.0.10"):
+    for address in ("192.168.0.10", "10.96.0.11"):
         assert see(run__duration="2s", **{"workloads[0].to": f"http://{address}:80", "manifests[service/web].spec.clusterIP":
-                                          "10.96.0.10"}).notes() == []
+                                          "10.96.0.11"}).notes() == []
 
 
 def test_a_workload_that_nobody_sends_is_a_mistake_with_its_place():
