@@ -162,6 +162,13 @@ def load(path: str | Path, minor: list[Problem] | None = None) -> list[Document]
     return parse(source.text, source.name, minor)
 
 
+def _is_tab(text: str, line: int, column: int) -> bool:
+    """Whether a tab stands at that place, with nothing but blanks before it."""
+    lines = text.split("\n")
+    found = lines[line] if line < len(lines) else ""
+    return found[column : column + 1] == "\t" and not found[:column].strip()
+
+
 def parse(text: str, name: str, minor: list[Problem] | None = None) -> list[Document]:
     """All documents of a text that are not empty. InputError with every mistake that could be told apart; never another error.
 
@@ -178,6 +185,8 @@ def parse(text: str, name: str, minor: list[Problem] | None = None) -> list[Docu
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         message = ", ".join(part for part in (error.context, error.problem) if part)
+        if mark is not None and _is_tab(text, mark.line, mark.column):
+            message = "a tab cannot indent; use spaces"
         builder.broken(place, f"not valid YAML: {message}")
     except yaml.YAMLError as error:
         builder.broken((1, 1), f"not valid YAML: {str(error).splitlines()[0]}")

@@ -90,7 +90,7 @@ def test_anchors_and_merge_keys_work() -> None:
         ("# only a comment\n", "x.yaml:1:1: the file is empty"),
         ("a: b: c", "x.yaml:1:5: not valid YAML: mapping values are not allowed in this context"),
         ("a:\n\t- b",
-         "x.yaml:2:1: not valid YAML: while scanning for the next token, found character that cannot start any token"),
+         "x.yaml:2:1: not valid YAML: a tab cannot indent; use spaces"),
     ],
 )
 def test_each_mistake_is_one_line_with_its_place(text: str, message: str) -> None:

@@ -15,6 +15,7 @@ def overrides_of(
 
     A value is read as YAML, so `--set cluster.nodes.count=5` is a number and `--set compare={}` an empty mapping, and
     `null` takes a value away. Modes are compared in place of those that the scenario compares; what else it compares stays.
+    UsageError for a mode that there is not.
 
     >>> overrides_of(["run.duration=60s"], seed=7)
     {'run.duration': '60s', 'run.seed': 7}
@@ -39,7 +40,17 @@ def overrides_of(
 
 def _proxy(mode: str) -> dict[str, str]:
     """`ipvs/lc` is mode ipvs with scheduler lc; the backends of iptables are `iptables/nft` and `iptables/legacy`."""
+    from svcsim.scenario.kubernetes import BACKENDS, MODES, SCHEDULERS
+    from svcsim.spelling import nearest
+
     name, slash, detail = mode.partition("/")
+    if name not in MODES:
+        raise UsageError(f"--mode: there is no proxy mode {name[:60]!r}{nearest(name, MODES)}")
+    details = {"ipvs": SCHEDULERS, "iptables": BACKENDS}.get(name, ())
+    if slash and detail not in details:
+        what = {"ipvs": "scheduler of IPVS", "iptables": "backend of iptables"}.get(name)
+        hint = f"there is no {what} {detail[:60]!r}{nearest(detail, details, listed=20)}" if what else f"write --mode {name}"
+        raise UsageError(f"--mode {mode[:60]}: {hint}")
     if not slash:
         return {"mode": name}
     return {"mode": name, "scheduler": detail} if name == "ipvs" else {"mode": name, "backend": detail}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from svcsim.errors import UsageError
+
 if TYPE_CHECKING:
     from svcsim.scenario.model import Scenario
 
@@ -59,6 +61,14 @@ def _call(scenario: Path, settings: tuple[str, ...], modes: tuple[str, ...]) -> 
     return shlex.join(words)
 
 
+def _check_place(path: Path) -> None:
+    """UsageError if no file can be written there; asked before a run, not after it."""
+    if not path.parent.is_dir():
+        raise UsageError(f"can't write {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UsageError(f"can't write {path}: it is a folder")
+
+
 def _simulate(
     scenario: Scenario, call: str, only: tuple[str, ...], jobs: int | None, out: Path | None, no_out: bool, figures: bool,
     records: str, json_path: Path | None, quiet: bool,
@@ -81,6 +91,8 @@ def _simulate(
 
     if out is not None and not no_out:
         check_free(out)
+    if json_path is not None and str(json_path) != "-":
+        _check_place(json_path)
     work = jobs_of(scenario, only)
     expected = scenario.expectations()
     expectations = [each for each in expected if any(each.is_about(job.label) for job, _ in work)]
@@ -120,6 +132,9 @@ def _simulate(
         if str(json_path) == "-":
             click.echo(text.rstrip("\n"))
         else:
-            json_path.write_text(text, encoding="utf-8")
+            try:
+                json_path.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise UsageError(f"can't write {json_path}: {error.strerror or error}") from None
     if not all(verdict.holds for verdict in verdicts):
         raise SystemExit(1)

@@ -86,6 +86,7 @@ def _expanded(scenario: Scenario, places: Places) -> tuple[list[Variant], list[P
         return [], [places.problem(("compare",), f"{count} combinations are more than the limit of {MAX_VARIANTS}", at_key=True)]
     problems: list[Problem] = []
     found: list[Variant] = []
+    told: set[tuple[str, str]] = set()
     base = {key: value for key, value in scenario.origin.data.items() if key not in {"compare", "expect"}}
     expect = scenario.origin.data.get("expect")
     for choices in itertools.product(*axes):
@@ -96,7 +97,10 @@ def _expanded(scenario: Scenario, places: Places) -> tuple[list[Variant], list[P
             try:
                 path = set_value(data, choice.path, _kept_beside(data, choice))
             except ValueError as error:
-                problems.append(places.problem(choice.source, str(error)))
+                if (choice.path, str(error)) not in told:
+                    told.add((choice.path, str(error)))
+                    message = str(error).removeprefix(f"{choice.path!r}: ")
+                    problems.append(places.problem(("compare", choice.path), message, at_key=True))
                 missed = True
                 continue
             at = at.laid_over(Overlay(path, choice.source))

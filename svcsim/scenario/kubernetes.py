@@ -16,10 +16,12 @@ from svcsim.yamlsource import WrittenFloat
 
 Mode = Literal["userspace", "iptables", "ipvs", "nftables"]
 Scheduler = Literal["rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "mh", "lblc", "lblcr"]
+Backend = Literal["legacy", "nft"]
 Minor = tuple[int, int]
 
 MODES: tuple[Mode, ...] = ("userspace", "iptables", "ipvs", "nftables")
 SCHEDULERS: tuple[Scheduler, ...] = ("rr", "wrr", "lc", "wlc", "dh", "sh", "sed", "nq", "mh", "lblc", "lblcr")
+BACKENDS: tuple[Backend, ...] = ("legacy", "nft")
 DEFAULT_SCHEDULER: Scheduler = "rr"
 
 MODE_SINCE: dict[Mode, Minor] = {"userspace": (1, 0), "iptables": (1, 1), "ipvs": (1, 8), "nftables": (1, 29)}
@@ -39,7 +41,7 @@ class Proxy(Part):
     """Default: the version's own, iptables unless `kubernetes.version` is older than 1.2."""
     scheduler: Scheduler | None = None
     """IPVS scheduler; default rr."""
-    backend: Literal["legacy", "nft"] | None = None
+    backend: Backend | None = None
     """Which kernel tables iptables writes; the default is the calibration profile's."""
     min_sync_period_ns: Duration | None = None
     """Least time between two syncs; default 1 s (ipvs: none)."""

@@ -145,6 +145,9 @@ def _scenario_document(documents: list[Document]) -> int:
     root = documents[index].root
     if not isinstance(root, dict):
         raise InputError([documents[index].problem((), f"a scenario is a mapping, not {plain_kind(root)}")])
+    if not named and str(root.get("apiVersion")).startswith("svcsim/") and isinstance(root.get("kind"), str):
+        message = f"{plain_kind(root['kind'])} is not Scenario, the kind of a scenario file"
+        raise InputError([documents[index].problem(("kind",), message)])
     if not named and isinstance(root.get("kind"), str) and "apiVersion" in root and root["apiVersion"] != "svcsim/v1":
         message = f"this is a manifest of kind {root['kind']}, not a scenario; name it under 'manifests: [{{file: …}}]'"
         raise InputError([documents[index].problem(("kind",), message)])

@@ -11,6 +11,8 @@ from svcsim.spelling import nearest
 from svcsim.yamlsource import DataPath
 
 MAX_PATH = 500
+LISTS = ("manifests", "workloads", "servers", "faults", "expect")
+"""The lists of a scenario file, from which a path chooses an item."""
 
 # Where a single value stands for a mapping, the field that it means.
 _SHORTHANDS = {("kubernetes", "proxy"): "mode", ("cluster", "nodes"): "count", ("calibration",): "profile"}
@@ -69,6 +71,8 @@ def set_value(data: dict[str, Any], path: str, value: Any) -> DataPath:
             else:
                 place[text] = value
         else:
+            if place.get(text) is None and not done and text in LISTS and steps[number + 1][1]:
+                raise ValueError(f"{path!r}: the scenario has no {text} to choose {steps[number + 1][0]!r} from")
             place[text] = place = _copied(place.get(text), (*done, text))
         done.append(key)
     return tuple(done)

@@ -47,6 +47,21 @@ def test_a_mode_keeps_what_else_is_compared() -> None:
         "count=1/iptables", "count=1/ipvs/sed", "count=2/iptables", "count=2/ipvs/sed"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("ipvz", "--mode: there is no proxy mode 'ipvz' (did you mean 'ipvs'?)"),
+        ("ipvs/rrr", "--mode ipvs/rrr: there is no scheduler of IPVS 'rrr' (did you mean 'rr'?)"),
+        ("iptables/nf", "--mode iptables/nf: there is no backend of iptables 'nf' (did you mean 'nft'?)"),
+        ("nftables/rr", "--mode nftables/rr: write --mode nftables"),
+    ],
+)
+def test_a_mode_that_there_is_not_is_told_as_the_option_that_it_is(mode: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        overrides_of([], modes=[mode])
+    assert str(caught.value) == message
+
+
 def test_modes_make_a_comparison_where_there_is_none() -> None:
     modes = ["userspace", "iptables/nft"]
     assert labels(loads(MANIFESTS, overrides=overrides_of([], modes=modes))) == modes

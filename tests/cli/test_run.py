@@ -62,7 +62,7 @@ def test_expectations_decide_the_exit_code(capsys, expect, code):
         ["missing.yaml"], ["small.yaml", "--set", "run.duration"], ["small.yaml", "--set", "run.durration=3s"],
         ["small.yaml", "--mode", "ipvz"], ["small.yaml", "--replications", "0"], ["small.yaml", "--jobs", "0"],
         ["small.yaml", "--only", "nftables"], ["small.yaml", "--records", "csv"], ["small.yaml", "--seed", "-1"],
-        ["small.yaml", "--set", "run.duration=-3s"],
+        ["small.yaml", "--set", "run.duration=-3s"], ["small.yaml", "--json", "nowhere/x.json"], ["small.yaml", "--json", "."],
     ],
 )
 def test_mistakes_are_told_on_stderr_and_give_two(capsys, arguments):

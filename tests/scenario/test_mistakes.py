@@ -172,7 +172,7 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("compare: {kubernetes.proxy: [iptables, ipvz]}", "1:40: compare['kubernetes.proxy'][1]: 'ipvz' is no proxy mode"),
         ("compare: {kubernetes.prxy.mode: [iptables]}", "1:34: compare['kubernetes.prxy.mode'][0]"),
         ("compare: {'workloads[7].timeout': [1s]}",
-         "1:36: compare['workloads[7].timeout'][0]: 'workloads[7].timeout': there is no list in which to choose '7'"),
+         "1:11: compare['workloads[7].timeout']: the scenario has no workloads to choose '7' from"),
         ("compare: {run.seed: [1, 1]}", "1:10: compare: two combinations are called 'seed=1'; give labels, as {name: value, …}"),
         # expect
         ("expect: [{metric: latency.p9, below: 1ms}]",
@@ -257,6 +257,19 @@ def test_mistakes_are_told_together_in_the_order_of_their_lines() -> None:
     faults = "faults:\n  - {at: 5, kill: pod/x}\n"
     found = mistakes("run: {seed: x}\n" + faults + "workloads:\n  - {timeout: .inf, retries: {attempts: 0}}\n")
     assert [message.partition(" ")[0] for message in found] == ["s.yaml:1:13:", "s.yaml:3:10:", "s.yaml:5:15:", "s.yaml:5:41:"]
+
+
+def test_a_path_that_leads_nowhere_is_told_once_for_all_of_its_values() -> None:
+    assert mistake("compare: {'manifests[deployment/wb].spec.replicas': [1, 2]}") == (
+        "1:11: compare['manifests[deployment/wb].spec.replicas']: no item is called 'deployment/wb'"
+        " (did you mean 'deployment/web'?)")
+    assert mistake("compare: {'workloads[a].timeout': [1s, 2s]}") == (
+        "1:11: compare['workloads[a].timeout']: the scenario has no workloads to choose 'a' from")
+
+
+def test_a_tab_and_a_misspelt_kind_are_called_what_they_are() -> None:
+    assert mistake("run:\n\tduration: 3s") == "2:1: not valid YAML: a tab cannot indent; use spaces"
+    assert mistake("apiVersion: svcsim/v1\nkind: Scenaro") == "2:7: kind: 'Scenaro' is not Scenario, the kind of a scenario file"
 
 
 def test_a_manifest_is_not_taken_for_a_scenario() -> None:
