@@ -315,12 +315,17 @@ class _Checks:
                     yield from self._target(Target(kind, name), path, node_names)
 
     def _expectations(self) -> Iterator[Problem]:
+        from svcsim.results.metrics import METRICS
+
         scenario = self.scenario
         workloads = [workload.name for workload in scenario.workloads]
         for i, expect in enumerate(scenario.expect):
             path: DataPath = ("expect", i)
             if expect.workload is not None and expect.workload not in workloads:
                 yield self.places.problem((*path, "workload"), _unknown("workload", expect.workload, workloads))
+            if not scenario.faults and METRICS[expect.metric].of_fault:
+                yield self.places.problem(path, f"{expect.metric} is a figure of a fault, and the scenario has none")
+                continue
             references = [expect.fault] if expect.fault is not None else []
             if expect.during is not None:
                 ends = (expect.during.start, expect.during.end)

@@ -188,6 +188,7 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
          "1:44: expect[0].during: nothing is sent in the window 1m10s..1m20s of a run of 1m"),
         ("expect: [{metric: p99, below: 1ms, during: 'fault[0]..'}]", "1:10: expect[0]: there is no fault [0] (there are 0)"),
         ("expect: [{metric: p99, below: 1ms, workload: w}]", "1:46: expect[0].workload: there is no workload 'w' (valid: load)"),
+        ("expect: ['outage < 5s']", "1:10: expect[0]: outage is a figure of a fault, and the scenario has none"),
         ("expect: [{metric: p99, below: 1ms, mode: ipvs}]", "1:42: expect[0].mode: there is no variant 'ipvs' (valid: iptables)"),
         ("expect: [{metric: p99, below: 1ms, fault: 0}]",
          "1:10: expect[0]: latency.p99 is not a figure of a fault; choose the time with"),
