@@ -88,7 +88,11 @@ class Exchanges:
             self._blocked(request)
             return
         now = self._environment._now
-        free, queue, cost_ns, delay_ns, step = connection.forward[request.position]
+        try:
+            free, queue, cost_ns, delay_ns, step = connection.forward[request.position]
+        except IndexError:  # a UDP socket's flow leads to a nearer endpoint since this datagram was sent
+            self.lost(request, "flow moved")
+            return
         start = free[queue]
         if start < now:
             start = now
@@ -155,7 +159,11 @@ class Exchanges:
             return
         now = self._environment._now
         backward = connection.backward
-        free, queue, cost_ns, delay_ns, step = backward[request.position]
+        try:
+            free, queue, cost_ns, delay_ns, step = backward[request.position]
+        except IndexError:  # as above: conntrack knows nothing any more of the flow that this answers
+            self.lost_answer(request, "flow moved")
+            return
         start = free[queue]
         if start < now:
             start = now

@@ -27,7 +27,7 @@ from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.kubeproxy.sync_loop import Prepared
 from svcsim.linux.address import Address, Prefix, is_ipv6
 from svcsim.linux.ipvs.services import VirtualService
-from svcsim.linux.ipvs.table import IpvsTable
+from svcsim.linux.ipvs.table import IpvsTable, service_key
 from svcsim.linux.netfilter.rules import Ruleset
 from svcsim.linux.packet import SCTP, TCP
 
@@ -245,6 +245,10 @@ class IpvsProxier:
         service = self.live.get(destination)
         if service is None:
             address, protocol, port = destination
+            # What the kernel kept over a restart of kube-proxy serves on, and is taken over by the first sync.
+            kept = self.table.services.get(service_key(protocol, address, port))
+            if kept is not None:
+                return kept
             service = self.live[destination] = self.table.add_service(
                 protocol, Address(address), port, self.settings.scheduler, flags=self._flags,
                 persistence_ns=wanted.persistence_ns,

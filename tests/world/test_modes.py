@@ -160,3 +160,12 @@ def test_in_userspace_mode_a_service_without_endpoints_accepts_and_resets():
     seen = see({"at": "1s", "scale": "deployment/web", "replicas": 0}, mode="userspace", run__duration="8s")
     assert set(seen.outcomes(4.0, 7.0)) == {Outcome.RESET}
     assert seen.times(Happening.POD_REMOVED)
+
+
+# ---- what the kernel keeps -----------------------------------------------------------------------------------------------
+
+
+def test_ipvs_serves_on_while_kube_proxy_starts_even_where_no_packet_has_asked_since_its_last_sync():
+    seen = see({"at": "4s", "stopProxy": "node/*", "for": "500ms"}, mode="ipvs/rr", run__duration="10s",
+               workloads__0__arrivals={"constant": "2/s"}, services={"count": 5, "churn": "20/s"})
+    assert seen.failed() == 0

@@ -240,3 +240,20 @@ def test_a_client_that_keeps_its_answer_goes_on_to_a_pod_that_is_gone():
     settings = {"run__duration": "20s", "workloads__0__timeout": "500ms"}
     assert see(every_pod, **settings, **{**HEADLESS, "workloads[0].resolve": "once"}).answered(4.0).total() == 0
     assert see(every_pod, **settings, **HEADLESS).failed(10.0) == 0
+
+
+def test_an_answer_that_is_late_when_its_sockets_flow_has_moved_is_lost_and_harms_nobody():
+    """The socket is overloaded, so that answers of requests that have been given up meet the flow of later ones."""
+    seen = see(
+        {"at": "3266ms", "rollout": "deployment/web"}, {"at": "1340ms", "scale": "deployment/web", "replicas": 5},
+        mode="ipvs/lblcr", text=UDP, run__duration="10s", run__seed=614, cluster__network__jitter="20ms", **{
+            **NODE_PORT, "cluster.outside": [{"name": "laptop", "address": "203.0.113.9", "rtt": "2ms"}],
+            "workloads": [{
+                "name": "w0", "from": "outside/laptop", "to": "nodePort+udp://web.default:80?node=worker-2", "timeout": "1s",
+                "arrivals": {"ramp": {"from": "10/s", "to": "150/s"}}, "connections": {"poolSize": 2}, "resolve": "never",
+                "retries": {"attempts": 4, "backoff": {"base": "10ms", "jitter": 0.5}, "on": ["refused", "request_timeout"]},
+            }],
+        },
+    )
+    assert seen.result.counters.packets_dropped["flow moved"] > 0
+    assert seen.failed(0.0, 2.0) == 0
