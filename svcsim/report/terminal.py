@@ -143,13 +143,30 @@ def _table(rows: Rows, ink: Ink) -> str:
     others, gaps = sum(widths[1:]), len(widths) - 1
     gap = next((gap for gap in (3, 2) if widths[0] + others + gap * gaps <= WIDTH), 1)
     widths[0] = min(widths[0], max(_MIN_LABEL, WIDTH - others - gap * gaps))
+    firsts = [shortened(rows[0][0], widths[0]), *told_apart([row[0] for row in rows[1:]], widths[0])]
     lines = []
     for index, row in enumerate(rows):
-        cells = [shortened(row[0], widths[0]).ljust(widths[0])]
+        cells = [firsts[index].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         line = (" " * gap).join(cells).rstrip()
         lines.append(ink.bold(line) if index == 0 else line)
     return "\n".join(lines)
+
+
+def told_apart(labels: Sequence[str], limit: int) -> list[str]:
+    """Labels of at most so many characters: where one is longer, parts that all have in common go first.
+
+    >>> told_apart(["replicas=2/seed=1", "replicas=4/seed=1"], 12)
+    ['replicas=2', 'replicas=4']
+    """
+    if max(map(len, labels), default=0) <= limit:
+        return list(labels)
+    parts = [label.split("/") for label in labels]
+    if len(labels) > 1 and len({len(each) for each in parts}) == 1:
+        telling = [column for column in range(len(parts[0])) if len({each[column] for each in parts}) > 1]
+        if telling:
+            parts = [[each[column] for column in telling] for each in parts]
+    return [shortened("/".join(each), limit) for each in parts]
 
 
 def shortened(label: str, limit: int) -> str:
@@ -216,7 +233,9 @@ def anatomy_block(fault: str, began_ns: int, lanes: Iterable[Lane], ink: Ink = I
 
     Over several replications times are medians and counts are means.
     """
-    rows = [((shortened(one.label, _MAX_LABEL), *_times(one)), one) for one in lanes]
+    lanes = list(lanes)
+    labels = told_apart([one.label for one in lanes], _MAX_LABEL)
+    rows = [((label, *_times(one)), one) for label, one in zip(labels, lanes, strict=True)]
     widths = [
         max(len(heading), *(len(cells[column]) for cells, _ in rows), 0)
         for column, heading in enumerate(_ANATOMY_HEADINGS[:-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -111,7 +111,7 @@ def _expanded(scenario: Scenario, places: Places) -> tuple[list[Variant], list[P
         one, mistakes = _assembled(scenario, data, at, choices)
         problems += mistakes
         if one is not None:
-            found.append(Variant(_label(choices, one), one))
+            found.append(Variant(_label(_telling(choices, axes), one), one))
     problems = list(dict.fromkeys(problems))
     labels = [variant.label for variant in found]
     if not problems and len(set(labels)) < len(labels):
@@ -145,6 +145,14 @@ def _choices(path: str, values: Any) -> Iterator[_Choice]:
     else:
         for i, value in enumerate(values):
             yield _Choice(path, value, None, ("compare", path, i))
+
+
+def _telling(choices: tuple[_Choice, ...], axes: Sequence[Sequence[_Choice]]) -> tuple[_Choice, ...]:
+    """The choices that tell a variant from others: the mode, what has a label, and what is compared with anything."""
+    return tuple(
+        choice for choice, axis in zip(choices, axes, strict=True)
+        if len(axis) > 1 or choice.label is not None or _names_the_mode(choice.path)
+    ) or choices
 
 
 def _label(choices: tuple[_Choice, ...], scenario: Scenario) -> str:

@@ -100,6 +100,21 @@ def test_an_endpoint_is_compared_with_those_of_its_own_service_alone() -> None:
     assert shown == {"web-0": 1.0, "web-1": 1.0, "db-0": 2.0, "db-1": 0.0}
 
 
+def test_variants_with_pods_of_their_own_are_each_compared_with_their_own_mean() -> None:
+    """Pods have other names in each variant; 6 and 8 of them are evenly used."""
+    runs = []
+    for label, pods in (("six", 6), ("eight", 8)):
+        writer = RecordWriter()
+        for sequence in range(48):
+            writer.row(0, sequence, sequence * S, S, 0, 0, 0, S, 0, 0, 0, 0, Outcome.OK, 1, sequence % pods, 0, 0, 1, 0)
+        names = Names(("web",), tuple(f"{label}-{n}" for n in range(pods)), ("a",), (tuple(range(pods)),))
+        runs.append(Result(label, writer.columns(), Journal(), names, 200 * S))
+    [ax] = endpoint_balance(Comparison(runs)).axes
+    assert "6 to 8 endpoints" in ax.get_xlabel()
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [set(line.get_xdata()) for line in dots] == [{1.0}, {1.0}]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_no_text_overlaps_another_or_leaves_the_picture(case: str) -> None:
     for name, figure in Plot(CASES[case]()).figures():

@@ -60,6 +60,12 @@ def test_the_table_says_what_the_results_say() -> None:
     assert lines[2].startswith("nftables")
 
 
+def test_labels_that_are_shortened_still_tell_variants_apart() -> None:
+    runs = [relabelled(result(rate_per_s=50), f"kubernetes.proxy.minSyncPeriod=10s/workers={n}/duration=20s") for n in (2, 4, 8)]
+    lines = report(Comparison(runs)).splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["workers=2", "workers=4", "workers=8"]
+
+
 def test_several_workloads_have_a_line_each_and_mode() -> None:
     writer = RecordWriter()
     for sequence in range(20):

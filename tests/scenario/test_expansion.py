@@ -61,6 +61,12 @@ def test_modes_that_are_compared_keep_the_periods_that_stand_beside_the_mode() -
     assert all(proxy.masquerade_all for proxy in found.values())
 
 
+def test_what_is_the_same_in_all_variants_is_in_none_of_their_labels() -> None:
+    scenario = sample("compare: {run.seed: [1], cluster.nodes.count: [2, 3], kubernetes.proxy: [ipvs/lc]}")
+    assert [variant.label for variant in variants(scenario)] == ["count=2/ipvs/lc", "count=3/ipvs/lc"]
+    assert [variant.label for variant in variants(sample("compare: {run.seed: [7]}"))] == ["seed=7"]
+
+
 def test_overrides_and_comparisons_reach_manifests_of_files_and_lists(tmp_path) -> None:
     (tmp_path / "web.yaml").write_text(MANIFESTS.replace("manifests:\n", "apiVersion: v1\nkind: List\nitems:\n"))
     path = tmp_path / "s.yaml"

@@ -31,10 +31,12 @@ from svcsim.report.style import (
     text_width_in,
 )
 from svcsim.results.comparison import Comparison, Variant
+from svcsim.results.result import Result
 from svcsim.results.table import ratio
 
 _MAX_ROWS = 12
 _MAX_MARKS = 8
+_ALIKE = 0.75
 _MAX_NAME_IN = 2.6
 _LEGEND_IN = 1.75
 _OWN = "its Service's endpoints"
@@ -43,9 +45,11 @@ _OWN = "its Service's endpoints"
 def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
     """Draw the share of the answers that each endpoint gave, all replications together."""
     shares = {variant.label: _answers(variant) for variant in comparison}
-    services = _services(comparison)
+    several = any(len(_services(run)) > 1 for run in comparison.results)
     names = sorted({name for answers in shares.values() for name in answers}, key=_natural)
-    by_endpoint = len(names) <= _MAX_ROWS and len(comparison) <= _MAX_MARKS
+    fewest = min((len(run.measured.answered_by()) for run in comparison.results), default=0)
+    # Where runs have pods of their own, a row a pod would set each against pods that it never stood beside.
+    by_endpoint = len(names) <= _MAX_ROWS and len(comparison) <= _MAX_MARKS and fewest >= _ALIKE * len(names)
     rows = names if by_endpoint else list(shares)
     with styled():
         if ax is None:
@@ -59,9 +63,9 @@ def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
             ax.set(xticks=[], yticks=[])
             say_nothing(ax, "no endpoint answered")
         elif by_endpoint:
-            _by_endpoint(ax, comparison, shares, names, services)
+            _by_endpoint(ax, comparison, shares, names, several=several)
         else:
-            _by_mode(ax, comparison, shares, services)
+            _by_mode(ax, comparison, several=several)
         figure = ax.figure
         assert isinstance(figure, Figure)
         return figure
@@ -75,25 +79,27 @@ def _answers(variant: Variant) -> dict[str, int]:
     return total
 
 
-def _services(comparison: Comparison) -> list[set[str]]:
-    """The endpoints by Service: those behind one workload, or behind several that share any."""
+def _services(run: Result) -> list[set[str]]:
+    """A run's endpoints by Service: those behind one workload, or behind several that share any."""
     groups: list[set[str]] = []
-    for run in comparison.results:
-        for workload in run.measured.names.workloads:
-            found = set(run.measured.of_workload(workload).answered_by())
-            apart = [group for group in groups if not group & found]
-            found.update(*(group for group in groups if group & found))
-            groups = [*apart, found] if found else apart
+    for workload in run.measured.names.workloads:
+        found = set(run.measured.of_workload(workload).answered_by())
+        apart = [group for group in groups if not group & found]
+        found.update(*(group for group in groups if group & found))
+        groups = [*apart, found] if found else apart
     return groups
 
 
-def _over_mean(answers: dict[str, int], services: list[set[str]]) -> dict[str, float]:
-    """Each endpoint's answers over the mean of its Service's endpoints."""
-    found: dict[str, float] = {}
-    for service in services:
-        total = sum(answers.get(name, 0) for name in service)
-        found |= {name: answers[name] * len(service) / total for name in service if total and name in answers}
-    return found
+def _over_mean(variant: Variant) -> dict[str, float]:
+    """Each endpoint's answers over the mean of its Service's endpoints, of several replications the mean."""
+    found: dict[str, list[float]] = {}
+    for run in variant.runs:
+        answers = run.measured.answered_by()
+        for service in _services(run):
+            total = sum(answers[name] for name in service)
+            for name in sorted(service) if total else ():
+                found.setdefault(name, []).append(answers[name] * len(service) / total)
+    return {name: sum(ratios) / len(ratios) for name, ratios in found.items()}
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:
@@ -110,12 +116,11 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def _by_endpoint(
-    ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]], names: list[str], services: list[set[str]]
+    ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]], names: list[str], *, several: bool
 ) -> None:
     styles = looks(comparison.labels)
     spread = 0.64 if len(shares) > 1 else 0.0
     offsets = np.linspace(-spread / 2, spread / 2, len(shares))
-    several = len(services) > 1
     even = 1.0 if several else 1 / max(1, len(names))
     highest = 1.5 * even
     for row in range(len(names)):
@@ -126,7 +131,7 @@ def _by_endpoint(
     for offset, variant in zip(offsets, comparison, strict=True):
         answers = shares[variant.label]
         total = max(1, sum(answers.values()))
-        over_mean = _over_mean(answers, services)
+        over_mean = _over_mean(variant) if several else {}
         x = np.array([over_mean.get(name, 0.0) if several else answers.get(name, 0) / total for name in names])
         look = styles[variant.label]
         ax.plot(
@@ -149,13 +154,11 @@ def _legend_text(variant: Variant) -> str:
     return f"{fitted(variant.label, _LEGEND_IN, TEXT_SIZE)}\nbusiest/mean {ratio(variant.balance)}"
 
 
-def _by_mode(
-    ax: Axes, comparison: Comparison, shares: dict[str, dict[str, int]], services: list[set[str]]
-) -> None:
+def _by_mode(ax: Axes, comparison: Comparison, *, several: bool) -> None:
     styles = looks(comparison.labels)
     highest = 1.5
     for row, variant in enumerate(comparison):
-        over_mean = np.array(sorted(_over_mean(shares[variant.label], services).values()) or [0.0], dtype=np.float64)
+        over_mean = np.array(sorted(_over_mean(variant).values()) or [0.0], dtype=np.float64)
         colour = styles[variant.label].colour
         ax.plot([over_mean.min(), over_mean.max()], [row, row], color=GRID, linewidth=7, zorder=1)
         ax.plot(over_mean, np.full(len(over_mean), row) + _swarm(len(over_mean)), "o", color=colour, markersize=4.5,
@@ -163,19 +166,20 @@ def _by_mode(
         ax.annotate(f"busiest/mean {ratio(variant.balance)}", (1.0, row), xycoords=("axes fraction", "data"),
                     xytext=(8, 0), textcoords="offset points", va="center", fontsize=SMALL_SIZE, color=INK)
         highest = max(highest, float(over_mean.max(initial=0)))
-    labels = [fitted(label, _MAX_NAME_IN, TEXT_SIZE) for label in shares]
-    ax.set_yticks(range(len(shares)), labels, fontsize=TEXT_SIZE)
-    for tick, label in zip(ax.get_yticklabels(), shares, strict=True):
+    labels = [fitted(label, _MAX_NAME_IN, TEXT_SIZE) for label in comparison.labels]
+    ax.set_yticks(range(len(labels)), labels, fontsize=TEXT_SIZE)
+    for tick, label in zip(ax.get_yticklabels(), comparison.labels, strict=True):
         tick.set_color(styles[label].colour)
         tick.set_fontweight("bold")
     ax.axvline(1, color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), zorder=2)
-    ax.set_ylim(len(shares) - 0.5, -0.5)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlim(0, highest * 1.06)
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
-    count = max(len(answers) for answers in shares.values())
-    mean = f"the mean of {_OWN}" if len(services) > 1 else "the mean"
-    ax.set_xlabel(f"answers of an endpoint over {mean}, {count:,} endpoints (dashed: even)")
+    counts = sorted({len(run.measured.answered_by()) for run in comparison.results})
+    count = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    mean = f"the mean of {_OWN}" if several else "the mean"
+    ax.set_xlabel(f"answers of an endpoint over {mean}, {count} endpoints (dashed: even)")
     handles = [Line2D([], [], marker="o", linestyle="", color=MUTED, markersize=4.5, label="an endpoint")]
     ax.legend(handles=handles, loc="lower right", fontsize=SMALL_SIZE, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
 
