@@ -26,8 +26,8 @@ from svcsim.spelling import nearest
 from svcsim.units import duration_text
 from svcsim.yamlsource import DataPath
 
-BUILT_IN = ("kube-system/kube-dns", "default/kubernetes")
-"""Services that every cluster has."""
+CLUSTER_DNS = "kube-system/kube-dns"
+"""The Service that every cluster has, whose pods svcsim adds. There is no API server behind default/kubernetes."""
 NAMED = 5
 """So many names a note lists."""
 Owner = Deployment | ReplicaSet | StatefulSet | ReplicationController | DaemonSet
@@ -198,7 +198,7 @@ class _Checks:
         if isinstance(service, Service):
             yield from self._port(to, service, path)
             return
-        if wanted in BUILT_IN or ("service", wanted) in self._applied():
+        if wanted == CLUSTER_DNS or ("service", wanted) in self._applied():
             return
         if not self.all_read or any(generator.has(*key) for generator in self.scenario.services):
             return
@@ -352,7 +352,7 @@ class _Checks:
         """Cluster IPs and node ports that Services ask for and can't have, as the API server would say when it creates them."""
         registry = ServiceRegistry([self.scenario.kubernetes.service_cidr])
         dns = str(ip_network(self.scenario.kubernetes.service_cidr).network_address + 10)
-        added = bool(self.scenario.workloads) and BUILT_IN[0] not in self._of_kind("service")
+        added = bool(self.scenario.workloads) and CLUSTER_DNS not in self._of_kind("service")
         own = self.scenario.origin.own
         for obj, (file, line) in zip(own.objects, own.places, strict=True):
             if not isinstance(obj, Service):
@@ -360,7 +360,7 @@ class _Checks:
             if obj.metadata.uid:
                 registry.take_over(obj)
             if added and obj.spec.cluster_ip == dns:
-                message = f"Service {obj.metadata.key}: {dns} is the address of cluster DNS, {BUILT_IN[0]}"
+                message = f"Service {obj.metadata.key}: {dns} is the address of cluster DNS, {CLUSTER_DNS}"
                 yield Problem(file, line, 1, "", message)
             asks = obj.spec.cluster_ips or obj.spec.cluster_ip or any(port.node_port for port in obj.spec.ports)
             try:

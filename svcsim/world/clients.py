@@ -11,6 +11,7 @@ from svcsim.engine.journal import Happening
 from svcsim.engine.streams import Stream, splitmix64, stream_seed
 from svcsim.errors import UsageError
 from svcsim.faults.owners import is_pod_of
+from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.dns.resolver import Resolver
@@ -252,6 +253,7 @@ class Clients:
         """A workload that sends to an address of nobody: that may be meant, but is more often a slip."""
         to, fabric = self._to(model), self._network.fabric
         if not to.is_address or to.is_node_port:
+            self._say_if_nobody_is_behind(model)
             return
         address = parse_address(to.host)
         if address in fabric.homes or address in fabric.outside_routes:
@@ -262,6 +264,28 @@ class Clients:
         listed = ", ".join(nodes[:NAMED]) + (", …" if len(nodes) > NAMED else "")
         text = f"workload {model.name} sends to {to.host}, which nobody has (nodes: {listed})"
         fabric.journal.add(fabric.clock.now, Happening.NOTE, text)
+
+    def _say_if_nobody_is_behind(self, model: WorkloadModel) -> None:
+        """A Service with hand-made endpoints, none of which is in this network."""
+        key = self.service_key(model)
+        service = None if key is None else self._store.get(Service, "/".join(key))
+        if key is None or service is None or service.spec.selector:
+            return
+        addresses = [
+            address
+            for piece in self._store.each(EndpointSlice)
+            if piece.service_key == "/".join(key) and piece.address_type != "FQDN"
+            for endpoint in piece.endpoints
+            for address in endpoint.addresses
+        ]
+        fabric = self._network.fabric
+        if addresses and not any(parse_address(address) in fabric.homes for address in addresses):
+            listed = ", ".join(addresses[:NAMED]) + (", …" if len(addresses) > NAMED else "")
+            text = (
+                f"workload {model.name}: nobody has the addresses behind Service {'/'.join(key)} ({listed}); "
+                "name a host under cluster.outside"
+            )
+            fabric.journal.add(fabric.clock.now, Happening.NOTE, text)
 
     # ---- where to ----------------------------------------------------------------------------------------------------
 

@@ -188,6 +188,8 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
          "1:44: expect[0].during: nothing is sent in the window 1m10s..1m20s of a run of 1m"),
         ("expect: [{metric: p99, below: 1ms, during: 'fault[0]..'}]", "1:10: expect[0]: there is no fault [0] (there are 0)"),
         ("expect: [{metric: p99, below: 1ms, workload: w}]", "1:46: expect[0].workload: there is no workload 'w' (valid: load)"),
+        ("workloads: [{to: 'https://kubernetes:443'}]",
+         "1:18: workloads[0].to: there is no Service 'kubernetes' in namespace 'default' (valid: web)"),
         ("expect: ['outage < 5s']", "1:10: expect[0]: outage is a figure of a fault, and the scenario has none"),
         ("expect: [{metric: p99, below: 1ms, mode: ipvs}]", "1:42: expect[0].mode: there is no variant 'ipvs' (valid: iptables)"),
         ("expect: [{metric: p99, below: 1ms, fault: 0}]",

@@ -133,6 +133,19 @@ def test_an_address_that_nobody_has_is_noted_with_those_of_the_nodes():
                                           "10.96.0.11"}).notes() == []
 
 
+def test_hand_made_endpoints_that_nobody_has_are_noted():
+    objects = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db"}, "spec": {"ports": [{"port": 5432}]}},
+        {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "db"},
+         "subsets": [{"addresses": [{"ip": "198.51.100.5"}], "ports": [{"port": 5432}]}]},
+    ]
+    settings = {"manifests": objects, "workloads": [{"to": "tcp://db:5432"}], "run.duration": "2s"}
+    host = {"name": "db", "address": "198.51.100.5", "servers": [{"port": 5432}]}
+    assert Seen(svcsim.run_one(svcsim.loads("run: {}", settings))).notes() == [
+        "workload load: nobody has the addresses behind Service default/db (198.51.100.5); name a host under cluster.outside"]
+    assert Seen(svcsim.run_one(svcsim.loads("run: {}", {**settings, "cluster.outside": [host]}))).notes() == []
+
+
 def test_a_workload_that_nobody_sends_is_a_mistake_with_its_place():
     nowhere = {"manifests[deployment/client].spec.template.spec.nodeSelector": {"disk": "tape"}}
     with pytest.raises(UsageError, match=r":\d+: workload load: there is nobody who sends \(deployment/client has"):
