@@ -15,13 +15,14 @@ from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Happening, Journal
+from svcsim.errors import UsageError
 from svcsim.faults.owners import nodes_of, pods_of
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.workloads import Deployment, ReplicaSet, ReplicationController, StatefulSet
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.manifests import Manifests, read_object
-from svcsim.kube.store import NotFoundError, Store
+from svcsim.kube.store import InvalidError, NotFoundError, Store
 from svcsim.network.topology import Disturbance
 from svcsim.scenario import faults as models
 from svcsim.scenario.target import Target
@@ -193,10 +194,10 @@ class Acts:
                 if target.is_pods:
                     pods += pods_of(store, target)
                 try:
-                    store.delete(model, target.key)
+                    store.delete(model, target.name if target.kind == "node" else target.key)
                 except NotFoundError:
                     self._journal.add(self._clock.now, Happening.NOTE, f"{target} is not there any more")
-        return pods, [], None
+        return pods, [target.name for target in fault.targets if target.kind == "node"], None
 
     def _on_servers(
         self, targets: tuple[Target, ...], what: str, begin: Callable[[Server], None], end: Callable[[Server], None]
@@ -282,10 +283,13 @@ class Acts:
         manifests.settle()
         for obj in manifests.objects:
             old: Any = store.get(type(obj), obj.metadata.key)
-            if old is None:
-                store.create(obj)
-            else:
-                store.update(_applied(old, obj))
+            try:
+                if old is None:
+                    store.create(obj)
+                else:
+                    store.update(_applied(old, obj))
+            except InvalidError as error:
+                raise UsageError(f"faults[{act.index}]: the API server refuses what is applied: {error}") from error
         return [], [], None
 
     # ---- nodes and network -------------------------------------------------------------------------------------------
@@ -308,7 +312,10 @@ class Acts:
         self._machinery.cut_off(self._take("cut off", nodes))
         return pods, nodes, lambda: self._machinery.reconnect(self._give_back("cut off", nodes))
 
-    def _disturb(self, act: Act, disturbance: Disturbance) -> Undo:
+    def _disturb(self, act: Act, disturbance: Disturbance, to: tuple[Target, ...] | None) -> Undo | None:
+        if to and not disturbance.to:
+            self._journal.add(self._clock.now, Happening.NOTE, f"{act.fault.text}: there are no such links")
+            return None
         fabric = self._network.fabric
         fabric.topology.add_fault(act.index, disturbance)
         fabric.changed()
@@ -332,12 +339,12 @@ class Acts:
 
     def _loss(self, act: Act, fault: models.Loss) -> tuple[list[Pod], list[str], Undo | None]:
         disturbance = Disturbance(self._ends(fault.on), self._ends(fault.to or ()), loss=fault.loss)
-        return [], self._nodes(fault.on), self._disturb(act, disturbance)
+        return [], self._nodes(fault.on), self._disturb(act, disturbance, fault.to)
 
     def _delay(self, act: Act, fault: models.Delay) -> tuple[list[Pod], list[str], Undo | None]:
         on, to = self._ends(fault.on), self._ends(fault.to or ())
         disturbance = Disturbance(on, to, delay_ns=fault.delay_ns, jitter_ns=fault.jitter_ns)
-        return [], self._nodes(fault.on), self._disturb(act, disturbance)
+        return [], self._nodes(fault.on), self._disturb(act, disturbance, fault.to)
 
     def _stop_proxy(self, act: Act, fault: models.StopProxy) -> tuple[list[Pod], list[str], Undo | None]:
         nodes = self._nodes(fault.targets)
@@ -405,5 +412,7 @@ def _applied(old: Any, new: Any) -> Any:
     fields = {name: getattr(new, name) for name in new.model_fields_set if name not in kept}
     if "spec" in fields:
         given = {name: getattr(new.spec, name) for name in new.spec.model_fields_set}
+        if given.get("cluster_ip") and "cluster_ips" not in given:
+            given["cluster_ips"] = (given["cluster_ip"],)
         fields["spec"] = old.spec.model_copy(update=given)
     return old.model_copy(update={"metadata": metadata, **fields})

@@ -65,7 +65,9 @@ def nodes_of(store: Store, targets: Iterable[Target]) -> list[str]:
     for target in targets:
         for node in store.each(Node):
             labels = node.metadata.labels
-            if target.labels:
+            if not target.is_nodes:
+                chosen = False
+            elif target.labels:
                 chosen = all(labels.get(key) == value for key, value in target.labels)
             elif target.kind == "zone":
                 chosen = node.zone == target.name

@@ -277,3 +277,11 @@ def test_an_interruption_leaves_nothing_half(jobs, send):
     assert names_in() == ["small.yaml"]
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # no worker is left
+
+
+def test_a_mistake_that_shows_in_a_worker_is_a_message_too(capsys):
+    spec = "{type: NodePort, ports: [{port: 80, nodePort: 30001}]}"
+    services = (f"{{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {spec}}}" for name in ("one", "two"))
+    faults = "faults:\n" + "".join(f"  - {{at: 1s, apply: {service}}}\n" for service in services)
+    assert run(["run", scenario(COMPARED + faults), "--no-out", "--jobs", "2"]) == 2
+    assert "faults[1]: the API server refuses what is applied" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import pytest
 
 from svcsim.engine.journal import Happening
+from svcsim.errors import UsageError
 from svcsim.results.records import Flag, Outcome
 from svcsim.units import S
 from tests.world.small import ALL_MODES, KERNEL_MODES, see
@@ -160,3 +161,38 @@ def test_a_deployment_whose_image_is_applied_is_rolled_out():
     before, after = seen.answered(0.0, 2.0), seen.answered(20.0)
     assert len(before) == len(after) == 3  # replicas stay, since the manifest does not name them
     assert not before.keys() & after.keys()
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [({"clusterIP": "10.96.1.1"}, "may not change once set"), ({"clusterIP": "None"}, "may not change once set")],
+)
+def test_what_the_api_server_refuses_ends_the_run_with_its_reason(spec, why):
+    with pytest.raises(UsageError, match=rf"faults\[0\]: the API server refuses .*{why}"):
+        see({"at": "1s", "apply": service(**spec)}, run__duration="2s")
+
+
+def test_a_port_or_address_that_is_taken_is_refused_too():
+    first, second = (
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [
+            {"port": 80, "nodePort": 30001}]}}
+        for name in ("one", "two")
+    )
+    with pytest.raises(UsageError, match=r"faults\[1\]: .*30001 is already allocated"):
+        see({"at": "1s", "apply": first}, {"at": "2s", "apply": second}, run__duration="3s")
+
+
+# ---- delete ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_endpoints_of_a_node_that_is_deleted_leave_at_once_and_no_request_fails():
+    seen = see({"at": "2s", "delete": "node/worker-2"}, run__duration="6s")
+    assert seen.nodes_of_fault() == ("worker-2",)
+    assert not seen.notes()
+    assert seen.failed() == 0
+    assert 1 not in seen.between(seen.synced_after(2.0), 6.0).requests.server_node.tolist()
+
+
+def test_what_is_not_there_cannot_be_deleted_twice_and_the_journal_says_so():
+    seen = see({"at": "1s", "delete": "service/web"}, {"at": "2s", "delete": "service/web"}, run__duration="3s")
+    assert [note for note in seen.notes() if "service/web is not there any more" in note]

@@ -78,9 +78,9 @@ def test_a_node_comes_back_with_empty_tables_and_a_full_sync():
     host = world.node("worker-2").host
     world.advance(1_900_000_000)
     assert host.conntrack.count(world.clock.now) > 0
-    world.clock.run(4_999_000_000)
+    world.clock.run(8_999_000_000)
     assert not host.up
-    world.clock.run(5_000_000_001)
+    world.clock.run(9_000_000_001)
     assert host.up
     assert host.conntrack.count(world.clock.now) == 0
     full = [
@@ -89,6 +89,24 @@ def test_a_node_comes_back_with_empty_tables_and_a_full_sync():
     ]
     assert full[0].detail["kind"] == "full"
     assert 9 * S < full[0].at_ns < 12 * S
+
+
+def test_a_node_that_boots_is_silent():
+    """Nothing answers before its network is there: no RST tells a client that nobody listens yet."""
+    seen = see({"at": "2s", "down": "node/worker-2", "for": "3s"}, run__duration="12s", kubernetes__timings={"nodeBoot": "4s"},
+               cluster__outside=[{"name": "laptop", "address": "203.0.113.9"}],
+               **{"manifests[service/web].spec.type": "NodePort", "workloads[0].from": "outside/laptop",
+                  "workloads[0].to": "nodePort://web:80?node=worker-2"})
+    assert set(seen.outcomes(2.1, 7.9)) == {Outcome.CONNECT_TIMEOUT}
+    assert Outcome.REFUSED in seen.outcomes(9.1, 10.9)  # until kube-proxy has written its rules
+
+
+def test_power_that_goes_again_while_a_node_boots_ends_the_boot():
+    seen = see({"at": "2s", "down": "node/worker-2", "for": "3s"}, {"at": "6s", "down": "node/worker-2", "for": "20s"},
+               run__duration="40s", kubernetes__timings={"nodeBoot": "4s"}, **SLOWLY)
+    assert seen.times(Happening.NODE_DOWN) == [2.0, 6.0]
+    assert seen.times(Happening.NODE_UP) == [5.0, 26.0]
+    assert seen.first(Happening.PROXY_STARTED, "worker-2") > 30.0
 
 
 def test_what_starts_on_a_node_after_a_long_time_without_power_hears_of_changes_at_once():
@@ -222,3 +240,13 @@ def test_jitter_spreads_the_delay():
     crossing = requests.latency_ns[(requests.client_node == 1) != (requests.server_node == 1)]
     assert crossing.min() > 20_000_000
     assert crossing.std() > 3_000_000
+
+
+def test_loss_towards_what_is_not_there_concerns_no_link():
+    seen = see({"at": "1s", "loss": "100%", "on": "node/worker-2", "to": "outside/*"}, run__duration="4s")
+    assert seen.failed() == 0
+    assert any("no such links" in note for note in seen.notes())
+    nothing = see({"at": "1s", "loss": "100%", "on": "outside/*"}, run__duration="4s")
+    assert nothing.failed() == 0
+    assert nothing.nodes_of_fault() == ()
+    assert any("nothing that it could act on" in note for note in nothing.notes())
