@@ -65,6 +65,9 @@ class _Node:
     host: Host
     proxy: NodeProxy
     kube_proxy: KubeProxy
+    power: int = 0
+    """How often power has gone or come back: what began before the last time is over."""
+    booting: bool = False
 
 
 class World:
@@ -291,9 +294,12 @@ class World:
     def node_down(self, name: str) -> None:
         """Power off: whatever the node held in memory is gone, and nobody is told."""
         node = self._nodes[name]
-        if node.host.up:
+        if node.host.up or node.booting:
+            node.power += 1
+            node.booting = False
             self.journal.add(self.clock.now, Happening.NODE_DOWN, name)
-            self._lose_power(node)
+            if node.host.up:
+                self._lose_power(node)
             self.control.kubelet(name).power_off()
 
     def _lose_power(self, node: _Node) -> None:
@@ -309,16 +315,27 @@ class World:
         self.clients.host_power(host, up=False)
 
     def node_up(self, name: str) -> None:
-        """Power on: the node boots with empty tables, and kube-proxy writes everything anew."""
+        """Power on: the node boots, silent until its network is there, which takes as long as until its kubelet starts."""
+        node = self._nodes[name]
+        if node.host.up or node.booting:
+            return
+        node.power += 1
+        node.booting = True
+        power = node.power
+        self.journal.add(self.clock.now, Happening.NODE_UP, name)
+        self.clock.after(self.timings.node_boot_ns, lambda: self._booted(name, power))
+        self.control.kubelet(name).power_on()
+
+    def _booted(self, name: str, power: int) -> None:
+        """The node is there again, with empty tables; kube-proxy writes everything anew."""
         node = self._nodes[name]
         host = node.host
-        if host.up:
+        if power != node.power:
             return
+        node.booting = False
         host.up = True
         host.queues[:] = [self.clock.now] * len(host.queues)
         self.network.fabric.changed()
-        self.journal.add(self.clock.now, Happening.NODE_UP, name)
-        self.control.kubelet(name).power_on()
         self._choose_mode(node)
         node.proxy.started()
         node.kube_proxy.start(forgotten=True)
