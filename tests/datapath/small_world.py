@@ -22,9 +22,10 @@ from svcsim.workload.server import Server, ServerProfile
 VIP = parse_address("10.96.0.10")
 CHARGES = Charges(
     first_ns=8_000, first_miss_ns=7_700, service_rule_tcp_ns=6.0, service_rule_udp_ns=6.0, statistic_rule_tcp_ns=63.0,
-    statistic_rule_udp_ns=60.0, masquerade_ns=561, masquerade_packet_ns=200, nat_packet_ns=6_400, plain_packet_ns=6_200, forward_ns=5_400, extra_unit_ns=500, unit_bytes=65536,
-    reject_ns=1_000, client_send_ns=1_000, client_receive_ns=2_000, server_accept_ns=1_000, server_receive_ns=2_000,
-    server_send_ns=1_000, udp_send_ns=800, udp_receive_ns=1_800, fresh_udp_send_ns=400,
+    statistic_rule_udp_ns=60.0, masquerade_ns=561, masquerade_packet_ns=200, nat_packet_ns=6_400, plain_packet_ns=6_200,
+    forward_ns=5_400, extra_unit_ns=500, unit_bytes=65536, reject_ns=1_000, client_send_ns=1_000, client_receive_ns=2_000,
+    server_accept_ns=1_000, server_receive_ns=2_000, server_send_ns=1_000, udp_send_ns=800, udp_receive_ns=1_800,
+    fresh_udp_send_ns=400,
 )
 
 

@@ -37,7 +37,8 @@ def test_draws_do_not_depend_on_the_hash_seed():
     program = "from svcsim.engine.streams import Stream; print(Stream(1, 'x').uniform(5), next(Stream(1, 'x').uniforms(2)))"
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
         ).stdout
         for seed in ("1", "2")
     }

@@ -87,10 +87,14 @@ clusters = st.lists(
 )
 
 
-@given(clusters, st.lists(st.tuples(st.integers(0, 7), st.sampled_from([80, 443, 30001, 30003]), st.booleans(), st.booleans()), max_size=10))
+packets = st.tuples(st.integers(0, 7), st.sampled_from([80, 443, 30001, 30003]), st.booleans(), st.booleans())
+
+
+@given(clusters, st.lists(packets, max_size=10))
 def test_the_table_answers_as_the_walk_does(cluster, packets):
     services = [
-        service(f"s{i}", f"10.96.0.{i}", port, 30000 + i if node_port else 0, protocol) for i, port, node_port, protocol in cluster
+        service(f"s{i}", f"10.96.0.{i}", port, 30000 + i if node_port else 0, protocol)
+        for i, port, node_port, protocol in cluster
     ]
     made, _, _ = proxier(services)
     for last, port, output, udp in packets:
