@@ -270,3 +270,34 @@ def test_an_answer_that_is_late_when_its_sockets_flow_has_moved_is_lost_and_harm
     )
     assert seen.result.counters.packets_dropped["flow moved"] > 0
     assert seen.failed(0.0, 2.0) == 0
+
+
+# ---- a client behind the Service that it calls ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", KERNEL_MODES)
+def test_a_pod_that_gets_itself_sees_the_nodes_address(mode):
+    seen = see(mode=mode, run__duration="4s", workloads__0__from="deployment/web")
+    assert seen.failed() == 0
+    flags = seen.result.requests.flags
+    hairpin = (flags & int(Flag.HAIRPIN)) != 0
+    assert hairpin.mean() == pytest.approx(1 / 3, abs=0.06)
+    assert (((flags & int(Flag.MASQUERADED)) != 0) == hairpin).all()
+
+
+def test_through_the_userspace_proxy_every_client_has_the_nodes_address():
+    seen = see(mode="userspace", run__duration="3s")
+    assert seen.flagged(Flag.MASQUERADED) == len(seen.result.requests)
+
+
+# ---- probes are requests -----------------------------------------------------------------------------------------------------
+
+OVERLOAD = {
+    "servers__0__serviceTime": {"constant": "100ms"}, "servers__0__workers": 1, "workloads__0__arrivals": {"constant": "60/s"},
+    "workloads__0__timeout": "3s", "run__duration": "15s",
+}
+
+
+def test_an_overloaded_pod_fails_its_probes_unless_they_have_a_worker_of_their_own():
+    assert see(**OVERLOAD).times(Happening.POD_NOT_READY)
+    assert not see(**OVERLOAD, servers__0__probes="separate").times(Happening.POD_NOT_READY)
