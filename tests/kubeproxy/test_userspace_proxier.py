@@ -107,3 +107,20 @@ def test_the_table_answers_as_the_walk_does(cluster, packets):
         )
         assert (decided.rules, decided.service_rules) == (walked.rules, walked.service_rules)
         assert walked.rules == len(steps)
+
+
+def test_a_service_port_is_shuffled_when_it_is_first_asked_for():
+    shuffled = []
+
+    def shuffle(service, change, endpoints):
+        shuffled.append((service, change))
+        return list(reversed(endpoints))
+
+    balancer = RoundRobin(shuffle)
+    for service in ("a", "b"):
+        balancer.set_affinity(service, None)
+        balancer.set_endpoints(service, [1, 2, 3])
+    balancer.set_endpoints("a", [1, 2])
+    assert shuffled == []
+    assert [balancer.next("a", None, 0) for _ in range(3)] == [2, 1, 2]
+    assert shuffled == [("a", 2)]
