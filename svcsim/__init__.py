@@ -50,10 +50,13 @@ def run(scenario: Scenario | str | Path, *, processes: int | None = 1, only: Seq
 
 
 def run_one(scenario: Scenario | str | Path, *, seed: int | None = None) -> Result:
-    """Simulate a scenario that compares nothing, once."""
+    """Simulate a scenario that compares nothing, once; `UsageError` for one that compares."""
+    from svcsim.errors import UsageError
     from svcsim.sweep.runs import jobs_of, run_job
 
     loaded = load(scenario) if isinstance(scenario, str | Path) else scenario
+    if loaded.compare:
+        raise UsageError(f"scenario {loaded.name} compares {', '.join(loaded.compare)}: use svcsim.run, or leave `compare` out")
     job, variant = jobs_of(loaded)[0]
     if seed is not None:
         job = type(job)(job.number, job.label, job.replication, seed)
