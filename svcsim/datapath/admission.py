@@ -35,6 +35,16 @@ _MASQUERADED = int(Flag.MASQUERADED)
 _packet = tuple.__new__
 
 
+def answer_misses_translation(connection: Connection) -> bool:
+    """Whether what a client outside sent goes on to another node under the client's own address.
+
+    That node answers the client itself, from the pod's address, which the client knows nothing of: only the node that translated
+    could translate back. kube-proxy sends so in IPVS mode with externalTrafficPolicy Local (pkg/proxy/ipvs/proxier.go,
+    syncEndpoint).
+    """
+    return connection.rewritten and connection.source == connection.namespace.address
+
+
 class Gate:
     """Admits first packets to hosts; `cause` says why the last lost one was lost."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from svcsim.datapath.admission import FORWARD, LOST, REJECT, Gate
+from svcsim.datapath.admission import FORWARD, LOST, REJECT, Gate, answer_misses_translation
 from svcsim.datapath.connection import REQUEST, Connection, Request
 from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.fabric import Fabric
@@ -131,6 +131,9 @@ class Datagrams:
                 return
             request.callbacks = self._at_socket
             fabric.schedule(request, connection.departure_ns - now + self._sockets_ns(connection))
+            return
+        if not connection.namespace.host.is_node and answer_misses_translation(connection):
+            fabric.drop("answer bypasses the node")
             return
         route = fabric.route(host, target)
         if route is None or not target.up:

@@ -7,7 +7,7 @@ the endpoint that the first one chose for as long as the conntrack entry lives.
 
 from __future__ import annotations
 
-from svcsim.datapath.admission import FORWARD, LOST, REJECT, Gate
+from svcsim.datapath.admission import FORWARD, LOST, REJECT, Gate, answer_misses_translation
 from svcsim.datapath.connection import Connection
 from svcsim.datapath.dead import DeadAddresses
 from svcsim.datapath.exchange import Exchanges
@@ -117,6 +117,9 @@ class Handshakes:
                 return
             connection.callbacks = self._at_listener
             self._environment.schedule(connection, PACKET, departure_ns - now + host.charges.server_accept_ns)
+            return
+        if not connection.namespace.host.is_node and answer_misses_translation(connection):
+            self._lost(connection, "answer bypasses the node")
             return
         route = fabric.route(host, target)
         if route is None or not target.up:

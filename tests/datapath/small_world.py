@@ -109,7 +109,8 @@ class SmallWorld:
         self.fabric.add_namespace(self.client_pod)
 
     def outside_host(self):
-        """A host outside the cluster, whose packets to the Service enter at node 0."""
+        """A host outside the cluster, whose packets to the Service enter at node 0 and are masqueraded there."""
+        self.rules.masquerade = True
         host = Host(
             "outside", len(self.fabric.hosts), parse_address("203.0.113.7"), CHARGES, 1, Conntrack(10_000, Timeouts()),
             IcmpLimiter(6, S), Neighbours(3_060 * MS), is_node=False,

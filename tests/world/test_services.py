@@ -125,6 +125,19 @@ def test_with_external_traffic_policy_local_only_the_nodes_own_pods_answer_and_n
     assert seen.flagged(Flag.MASQUERADED) == 0
 
 
+@pytest.mark.parametrize("mode", KERNEL_MODES)
+@pytest.mark.parametrize("text", [SMALL, UDP])
+def test_with_external_traffic_policy_local_a_node_without_pods_is_no_way_in(mode, text):
+    """iptables and nftables drop; IPVS sends on to another node, whose answer comes from an address unknown to the client."""
+    away = {"manifests[deployment/web].spec.replicas": 1, "manifests[deployment/web].spec.template.spec.nodeName": "worker-2"}
+    scheme = "nodePort+udp" if text is UDP else "nodePort"
+    for node, outcomes in (("worker-2", {Outcome.OK}), ("worker-1", {Outcome.CONNECT_TIMEOUT, Outcome.REQUEST_TIMEOUT})):
+        seen = see(mode=mode, text=text, run__duration="3s", **{
+            **NODE_PORT, **away, "manifests[service/web].spec.externalTrafficPolicy": "Local",
+            "workloads[0].to": f"{scheme}://web.default:80?node={node}"})
+        assert set(seen.outcomes()) <= outcomes
+
+
 def test_an_address_that_nobody_has_is_noted_with_those_of_the_nodes():
     [note] = see(run__duration="2s", **{"workloads[0].to": "http://192.168.7.7:80"}).notes()
     assert note.startswith("workload load sends to 192.168.7.7, which nobody has (nodes: worker-1 192.168.")
