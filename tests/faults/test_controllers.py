@@ -61,7 +61,7 @@ def test_max_unavailable_lets_pods_go_before_their_successors_are_ready():
 
 
 def test_a_rollout_with_a_pause_before_sigterm_costs_no_request_and_without_one_it_does():
-    busy = {"workloads__0__arrivals": "1000/s", "servers__0__serviceTime": {"constant": "5ms"}, "servers__0__drain": "exit"}
+    busy = {"workloads__0__arrivals": "400/s", "servers__0__serviceTime": {"constant": "5ms"}, "servers__0__drain": "exit"}
     for mode in ALL_MODES:
         assert rolled_out(mode, **busy, **with_pre_stop(3), run__duration="20s").failed() == 0, mode
     assert rolled_out("iptables", **busy, run__duration="20s").failed() > 0
