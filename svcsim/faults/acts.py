@@ -20,6 +20,7 @@ from svcsim.faults.owners import nodes_of, pods_of
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.workloads import Deployment, ReplicaSet, ReplicationController, StatefulSet
+from svcsim.kube.controllers.replicas import deletion_order, is_active
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.manifests import Manifests, read_object
 from svcsim.kube.store import InvalidError, NotFoundError, Store
@@ -257,7 +258,14 @@ class Acts:
             return [], [], None
         pods = pods_of(store, fault.scale)
         store.update(obj.model_copy(update={"spec": obj.spec.model_copy(update={"replicas": fault.replicas})}))
-        return pods[fault.replicas :], [], None
+        return self._surplus(fault, pods), [], None
+
+    def _surplus(self, fault: models.Scale, pods: list[Pod]) -> list[Pod]:
+        """The pods that are going to be too many, as their controller chooses them."""
+        active = [pod for pod in pods if is_active(pod)]
+        if fault.scale.kind == "statefulset":
+            return [pod for pod in active if int(pod.metadata.name.rpartition("-")[2]) >= fault.replicas]
+        return deletion_order(active, active, self._clock.now)[: max(0, len(active) - fault.replicas)]
 
     def _rollout(self, act: Act, fault: models.Rollout) -> tuple[list[Pod], list[str], Undo | None]:
         store = self._machinery.store

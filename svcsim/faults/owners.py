@@ -38,7 +38,7 @@ def is_pod_of(store: Store, pod: Pod, kind: str, name: str) -> bool:
 def pods_of(store: Store, target: Target) -> list[Pod]:
     """The pods that a target means now, in the order of their creation; those that are terminating come last.
 
-    An index counts a controller's pods; one that is beyond them means none.
+    An index counts a controller's pods, of a StatefulSet it is the ordinal; one that is beyond them means none.
     """
     found: list[Pod] = []
     for pod in store.each(Pod):
@@ -56,6 +56,8 @@ def pods_of(store: Store, target: Target) -> list[Pod]:
     found.sort(key=lambda pod: (pod.metadata.deletion_ns is not None, pod.metadata.creation_ns))
     if target.index is None:
         return found
+    if target.kind == "statefulset":
+        return [pod for pod in found if pod.metadata.name == f"{target.name}-{target.index}"]
     return found[target.index : target.index + 1]
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+import svcsim
 from svcsim.engine.journal import Happening
 from tests.faults.test_pods import with_pre_stop
-from tests.world.small import ALL_MODES, see, with_pods
+from tests.world.small import ALL_MODES, Seen, see, with_pods
 
 
 @pytest.mark.parametrize("mode", ALL_MODES)
@@ -23,6 +24,8 @@ def test_scaling_down_ends_the_surplus_and_with_a_pause_before_sigterm_costs_not
         seen = see({"at": "2s", "scale": "deployment/web", "replicas": 1}, mode=mode, run__duration="10s", **with_pre_stop(3))
         assert seen.failed() == 0, mode
         assert len(seen.pods_of_fault()) == 2
+        assert set(seen.pods_of_fault()) == {entry.subject for entry in seen.result.journal.entries
+                                             if entry.kind is Happening.POD_TERMINATING}
         assert len(seen.times(Happening.POD_REMOVED)) == 2
         assert len(seen.answered(5.0)) == 1
 
@@ -77,6 +80,18 @@ def test_a_rollout_stops_where_new_pods_do_not_get_ready():
     assert seen.failed() == 0
     assert set(seen.answered(25.0)) == set(seen.answered(0.0, 2.0))
     assert not seen.times(Happening.POD_TERMINATING)
+
+
+def test_an_index_of_a_stateful_set_is_an_ordinal_and_its_last_pods_go_first():
+    template = {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db"}]}}
+    stateful = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+                "spec": {"serviceName": "db", "replicas": 3, "template": template}}
+    faults = [{"at": "1s", "delete": "statefulset/db[0]"}, {"at": "10s", "kill": "statefulset/db[0]"},
+              {"at": "12s", "scale": "statefulset/db", "replicas": 1}]
+    seen = Seen(svcsim.run_one(svcsim.loads(
+        "run: {duration: 20s}\nworkloads: []", {"manifests": [stateful], "faults": faults})))
+    assert [seen.pods_of_fault(index) for index in range(2)] == [("default/db-0",)] * 2
+    assert set(seen.pods_of_fault(2)) == {"default/db-1", "default/db-2"}
 
 
 def test_a_stateful_set_and_a_daemon_set_are_rolled_out_too():

@@ -109,24 +109,6 @@ def test_power_that_goes_again_while_a_node_boots_ends_the_boot():
     assert seen.first(Happening.PROXY_STARTED, "worker-2") > 30.0
 
 
-def test_a_node_that_boots_is_silent():
-    """Nothing answers before its network is there: no RST tells a client that nobody listens yet."""
-    seen = see({"at": "2s", "down": "node/worker-2", "for": "3s"}, run__duration="12s", kubernetes__timings={"nodeBoot": "4s"},
-               cluster__outside=[{"name": "laptop", "address": "203.0.113.9"}],
-               **{"manifests[service/web].spec.type": "NodePort", "workloads[0].from": "outside/laptop",
-                  "workloads[0].to": "nodePort://web:80?node=worker-2"})
-    assert set(seen.outcomes(2.1, 7.9)) == {Outcome.CONNECT_TIMEOUT}
-    assert Outcome.REFUSED in seen.outcomes(9.1, 10.9)  # until kube-proxy has written its rules
-
-
-def test_power_that_goes_again_while_a_node_boots_ends_the_boot():
-    seen = see({"at": "2s", "down": "node/worker-2", "for": "3s"}, {"at": "6s", "down": "node/worker-2", "for": "20s"},
-               run__duration="40s", kubernetes__timings={"nodeBoot": "4s"}, **SLOWLY)
-    assert seen.times(Happening.NODE_DOWN) == [2.0, 6.0]
-    assert seen.times(Happening.NODE_UP) == [5.0, 26.0]
-    assert seen.first(Happening.PROXY_STARTED, "worker-2") > 30.0
-
-
 def test_what_starts_on_a_node_after_a_long_time_without_power_hears_of_changes_at_once():
     """Only a process that lived through an outage backs off before it watches again."""
     seen = see({"at": "2s", "down": "node/worker-2", "for": "36s"}, {"at": "60s", "delete": "deployment/web[0]", "grace": "1s"},
