@@ -169,6 +169,16 @@ def _is_tab(text: str, line: int, column: int) -> bool:
     return found[column : column + 1] == "\t" and not found[:column].strip()
 
 
+_BRACKETED = re.compile(r"[\w./-]+\[[\w*]+\]", re.ASCII)
+
+
+def _bracketed(text: str, line: int, column: int) -> str:
+    """The plain value with brackets, as `deployment/web[1]`, that was written up to that place; empty if there is none."""
+    lines = text.split("\n")
+    found = lines[line] if line < len(lines) else ""
+    return next((match.group() for match in _BRACKETED.finditer(found) if match.start() < column <= match.end()), "")
+
+
 def parse(text: str, name: str, minor: list[Problem] | None = None) -> list[Document]:
     """All documents of a text that are not empty. InputError with every mistake that could be told apart; never another error.
 
@@ -187,6 +197,8 @@ def parse(text: str, name: str, minor: list[Problem] | None = None) -> list[Docu
         message = ", ".join(part for part in (error.context, error.problem) if part)
         if mark is not None and _is_tab(text, mark.line, mark.column):
             message = "a tab cannot indent; use spaces"
+        elif mark is not None and (written := _bracketed(text, mark.line, mark.column)):
+            message = f"a value with brackets stands in quotes here: '{written}'"
         builder.broken(place, f"not valid YAML: {message}")
     except yaml.YAMLError as error:
         builder.broken((1, 1), f"not valid YAML: {str(error).splitlines()[0]}")

@@ -89,6 +89,8 @@ def test_anchors_and_merge_keys_work() -> None:
         ("", "x.yaml:1:1: the file is empty"),
         ("# only a comment\n", "x.yaml:1:1: the file is empty"),
         ("a: b: c", "x.yaml:1:5: not valid YAML: mapping values are not allowed in this context"),
+        ("a: [{at: 1s, kill: deployment/web[1]}]",
+         "x.yaml:1:34: not valid YAML: a value with brackets stands in quotes here: 'deployment/web[1]'"),
         ("a:\n\t- b",
          "x.yaml:2:1: not valid YAML: a tab cannot indent; use spaces"),
     ],

@@ -26,6 +26,8 @@ from svcsim.units import S, format_ns
 
 WIDTH = 100
 _MIN_LABEL = 12
+_LONGEST_BESIDE = 40
+"""Longer names of scenarios stand above the facts, not beside them."""
 _MAX_LABEL = 16
 _INTERVALS = ("latency.p50", "latency.p99", "latency.p999", "success")
 
@@ -101,11 +103,11 @@ def header(scene: Scene, ink: Ink = Ink()) -> str:
         facts.append(f"{scene.replications} replications")
     if scene.profile:
         facts.append(f"costs {scene.profile}")
-    lines = textwrap.wrap(
-        " · ".join(facts), WIDTH - len(scene.scenario) - 3, break_long_words=False, break_on_hyphens=False
-    )
-    indent = " " * (len(scene.scenario) + 3)
-    text = f"{ink.bold(scene.scenario)}   " + f"\n{indent}".join(lines)
+    beside = len(scene.scenario) <= _LONGEST_BESIDE
+    indent = " " * (len(scene.scenario) + 3 if beside else 3)
+    lines = textwrap.wrap(" · ".join(facts), WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
+    name = ink.bold(shortened(scene.scenario, WIDTH))
+    text = (f"{name}   " if beside else f"{name}\n{indent}") + f"\n{indent}".join(lines)
     if scene.unmeasured_costs:
         note = f"{scene.unmeasured_costs} of the costs used are derived, published or assumed, not measured"
         text += f"\n{indent}{ink.dim(note)}"

@@ -88,6 +88,7 @@ class _Checks:
         except ValueError as error:
             yield self.places.problem(("cluster", "nodes"), str(error))
             node_names = None
+        yield from self._families()
         yield from self._unique_names()
         yield from self._workloads(node_names)
         yield from self._faults(node_names)
@@ -348,6 +349,19 @@ class _Checks:
             return f"there is no fault [{reference}] (there are {len(faults)}{last})"
         return _unknown("fault", reference, [fault.name for fault in faults if fault.name])
 
+    def _families(self) -> Iterator[Problem]:
+        """Networks and addresses of IPv6, which is not simulated end to end."""
+        cluster = self.scenario.cluster
+        given: list[tuple[DataPath, str]] = [
+            (("kubernetes", "serviceCIDR"), self.scenario.kubernetes.service_cidr),
+            (("cluster", "network", "podCIDR"), cluster.network.pod_cidr),
+            (("cluster", "network", "nodeCIDR"), cluster.network.node_cidr),
+        ]
+        given += [(("cluster", "outside", i, "address"), host.address) for i, host in enumerate(cluster.outside)]
+        for path, text in given:
+            if ":" in text:
+                yield self.places.problem(path, f"{text} is IPv6, and traffic is simulated over IPv4 alone")
+
     def _allocations(self) -> Iterator[Problem]:
         """Cluster IPs and node ports that Services ask for and can't have, as the API server would say when it creates them."""
         registry = ServiceRegistry([self.scenario.kubernetes.service_cidr])
@@ -362,7 +376,8 @@ class _Checks:
             if added and obj.spec.cluster_ip == dns:
                 message = f"Service {obj.metadata.key}: {dns} is the address of cluster DNS, {CLUSTER_DNS}"
                 yield Problem(file, line, 1, "", message)
-            asks = obj.spec.cluster_ips or obj.spec.cluster_ip or any(port.node_port for port in obj.spec.ports)
+            spec = obj.spec
+            asks = spec.cluster_ips or spec.cluster_ip or spec.ip_families or any(port.node_port for port in spec.ports)
             try:
                 if asks:
                     registry.create(obj)

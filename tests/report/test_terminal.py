@@ -140,6 +140,14 @@ def test_the_header_says_what_is_simulated() -> None:
     assert footer(None) == ""
 
 
+def test_a_long_name_stands_above_the_facts() -> None:
+    name = "the-failover-of-everything-in-the-cluster-that-pages-somebody-when-it-fails-and-its-second-cousin-as-well"
+    lines = header(replace(SCENE, scenario=name)).splitlines()
+    assert lines[0].startswith("the-failover-of-everything")
+    assert lines[1].startswith("   3 nodes")
+    assert max(map(len, lines)) <= WIDTH
+
+
 def test_a_stream_that_is_no_terminal_gets_no_emphasis(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
