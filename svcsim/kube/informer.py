@@ -11,6 +11,7 @@ from svcsim.kube.api.base import LabelSelector
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
+from svcsim.kube.api.workloads import ReplicaSet
 from svcsim.kube.client import Client, Handler
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Change, Event, Object
@@ -21,7 +22,10 @@ LabelKey = tuple[str, str, str]
 class Informer:
     """A cache of some kinds. Handlers are called after it has taken a change in."""
 
-    __slots__ = ("_handlers", "_kinds", "_objects", "_pods_by_label", "_pods_by_owner", "_services_by_label", "_slices", "client")
+    __slots__ = (
+        "_handlers", "_kinds", "_objects", "_pods_by_label", "_pods_by_owner", "_services_by_label", "_sets_by_owner", "_slices",
+        "client",
+    )
 
     def __init__(self, client: Client, kinds: Iterable[type[KubeObject]]) -> None:
         self.client = client
@@ -30,6 +34,7 @@ class Informer:
         self._handlers: dict[str, list[Handler]] = {kind.__name__: [] for kind in self._kinds}
         self._pods_by_label: dict[LabelKey, dict[str, None]] = {}
         self._pods_by_owner: dict[str, dict[str, None]] = {}
+        self._sets_by_owner: dict[str, dict[str, None]] = {}
         self._services_by_label: dict[LabelKey, dict[str, None]] = {}
         self._slices: dict[str, dict[str, None]] = {}
         for kind in self._kinds:
@@ -86,6 +91,11 @@ class Informer:
         found = (self._objects["Pod"][key] for key in self._pods_by_owner.get(uid, {}))
         return [pod for pod in found if isinstance(pod, Pod)]
 
+    def replica_sets_of_owner(self, uid: str) -> list[ReplicaSet]:
+        """The ReplicaSets that the owner of this uid controls."""
+        found = (self._objects["ReplicaSet"][key] for key in self._sets_by_owner.get(uid, {}))
+        return [each for each in found if isinstance(each, ReplicaSet)]
+
     def services_selecting(self, pod: Pod) -> list[str]:
         """Keys of the Services whose selector matches a pod."""
         namespace, labels = pod.metadata.namespace, pod.metadata.labels
@@ -136,6 +146,10 @@ class Informer:
             for owner in obj.metadata.owner_references:
                 if owner.controller:
                     yield self._pods_by_owner, owner.uid  # type: ignore[misc]
+        elif isinstance(obj, ReplicaSet):
+            for owner in obj.metadata.owner_references:
+                if owner.controller:
+                    yield self._sets_by_owner, owner.uid  # type: ignore[misc]
         elif isinstance(obj, Service):
             if obj.spec.selector:
                 label, value = min(obj.spec.selector.items())

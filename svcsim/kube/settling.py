@@ -68,6 +68,7 @@ class Settling:
         self._nodes: list[Node] = []
         self._by_name: dict[str, Node] = {}
         self._pods_by_owner: dict[str, list[Pod]] = {}
+        self._sets_by_owner: dict[str, list[str]] = {}
 
     def run(self, nodes: Iterable[Node], objects: Iterable[KubeObject]) -> None:
         """Load all objects, and add what controllers make of them."""
@@ -77,6 +78,8 @@ class Settling:
         self._by_name = {node.metadata.name: node for node in self._nodes}
         for pod in self._store.each(Pod):
             self._note(pod)
+        for each in self._store.each(ReplicaSet):
+            self._own(each)
         for deployment in self._store.list(Deployment):
             self._current_replica_set(deployment)
         for owner in self._replicated():
@@ -96,6 +99,11 @@ class Settling:
         if owner is not None:
             self._pods_by_owner.setdefault(owner.uid, []).append(pod)
 
+    def _own(self, replica_set: ReplicaSet) -> None:
+        owner = controller_of(replica_set)
+        if owner is not None:
+            self._sets_by_owner.setdefault(owner.uid, []).append(replica_set.metadata.key)
+
     def _make(self, pod: Pod) -> None:
         self._note(self._store.load(pod))
 
@@ -103,14 +111,13 @@ class Settling:
         return [pod for pod in self._pods_by_owner.get(uid, ()) if is_active(pod)]
 
     def _sets_of(self, deployment: Deployment) -> list[ReplicaSet]:
-        uid = deployment.metadata.uid
-        return [each for each in self._store.each(ReplicaSet) if (owner := controller_of(each)) is not None and owner.uid == uid]
+        return [self._store.require(ReplicaSet, key) for key in self._sets_by_owner.get(deployment.metadata.uid, ())]
 
     def _current_replica_set(self, deployment: Deployment) -> None:
         sets = self._sets_of(deployment)
         if not any(same_template(each.spec.template, deployment.spec.template) for each in sets):
             if not any(each.replicas for each in sets):  # else a roll-out is under way: it goes on when the run begins
-                self._store.load(replica_set_for(deployment, deployment.replicas, 1 + len(sets)))
+                self._own(self._store.load(replica_set_for(deployment, deployment.replicas, 1 + len(sets))))
 
     def _replicated(self) -> list[ReplicaSet | ReplicationController]:
         return [*self._store.list(ReplicaSet), *self._store.list(ReplicationController)]

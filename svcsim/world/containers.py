@@ -21,6 +21,7 @@ from svcsim.scenario.servers import Serving
 from svcsim.workload.name_server import NameService
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.clients import Clients
+from svcsim.world.selectors import Selectors
 
 OnExit = Callable[[str, str, int], None]
 """(node, pod as `namespace/name`, exit code): a process has ended by itself."""
@@ -57,6 +58,7 @@ class Containers:
         self.running: dict[str, Running] = {}
         self.endpoint_names: list[str] = []
         self._endpoint_index: dict[str, int] = {}
+        self._selectors = Selectors(store)
         store.listen(Service.__name__, self._service_changed)
         for outside in scenario.cluster.outside:
             host = self._hosts[outside.name]
@@ -201,7 +203,7 @@ class Containers:
                 for action in () if probe is None else (probe.http_get, probe.tcp_socket):
                     if action is not None and isinstance(action.port, int):
                         found[(PROTOCOL_NUMBER["TCP"], action.port)] = None
-        for service in self._store.each(Service):
+        for service in self._selectors.of(pod):
             found.update(self._targeted(service, pod))
         return found
 

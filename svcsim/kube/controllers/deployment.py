@@ -142,12 +142,7 @@ class DeploymentController:
 
     def replica_sets_of(self, deployment: Deployment) -> list[ReplicaSet]:
         """The ReplicaSets that a Deployment controls, as far as they are known, in order of their revisions."""
-        uid = deployment.metadata.uid
-        found = [
-            each
-            for each in self._informer.each(ReplicaSet)
-            if (owner := controller_of(each)) is not None and owner.uid == uid
-        ]
+        found = self._informer.replica_sets_of_owner(deployment.metadata.uid)
         return sorted(found, key=lambda each: _number(each.metadata.annotations, REVISION_ANNOTATION, 0))
 
     def _sync(self, key: str) -> int:

@@ -114,9 +114,9 @@ class ReplicaSetController:
         deployment = controller_of(owner)
         if deployment is None or not isinstance(owner, ReplicaSet):
             return pods
-        related: list[Pod] = []
-        for each in self._informer.each(ReplicaSet):
-            reference = controller_of(each)
-            if reference is not None and reference.uid == deployment.uid:
-                related += [pod for pod in self._informer.pods_of_owner(each.metadata.uid) if is_active(pod)]
-        return related
+        return [
+            pod
+            for each in self._informer.replica_sets_of_owner(deployment.uid)
+            for pod in self._informer.pods_of_owner(each.metadata.uid)
+            if is_active(pod)
+        ]
