@@ -138,6 +138,16 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_many_faults_are_numbered_in_the_timeline_and_by_the_same_numbers_told_in_figures_of_a_slides_height() -> None:
+    comparison = Comparison(failover(("iptables",), rate_per_s=60, faults=SWARM))
+    numbers = {text.get_text() for text in comparison.plot.timeline().texts if text.get_text().isdigit()}
+    figures = comparison.plot.failover_anatomy()
+    titles = [text.get_text() for figure in figures for text in figure.texts if " killed" in text.get_text()]
+    assert [title.partition(" ·")[0] for title in titles] == [str(number) for number in range(1, len(SWARM) + 1)]
+    assert numbers <= {title.partition(" ·")[0] for title in titles}
+    assert max(figure.get_size_inches()[1] for figure in figures) < 11
+
+
 def test_a_run_without_a_fault_has_no_anatomy_figure() -> None:
     names = [name for name, _ in Plot([result(rate_per_s=60, faults=())]).figures()]
     assert names == ["latency-cdf", "timeline", "endpoint-balance"]

@@ -37,7 +37,11 @@ from svcsim.results.records import Outcome
 from svcsim.units import S
 
 _LANE_IN = 0.36
-_MAX_LANES = 16
+_PANELS_IN = 7.6
+"""Height for the panels of one figure."""
+_GAP_IN = 0.95
+NUMBERED_FROM = 5
+"""So many faults have numbers, by which the timeline may call them."""
 _MAX_LABEL_IN = 2.0
 _REASONS_A_ROW = 6
 _STEPS = (
@@ -55,17 +59,20 @@ _PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 def failover_anatomy(comparison: Comparison) -> list[Figure]:
     """Draw every fault, as many to a figure as fit a slide; no figure if nothing went wrong."""
     panels = fault_lanes(comparison)
-    a_figure = max(1, _MAX_LANES // max(1, len(comparison)))
+    a_figure = max(1, int((_PANELS_IN + _GAP_IN) / (max(2, len(comparison)) * _LANE_IN + _GAP_IN)))
+    numbers = len(panels) >= NUMBERED_FROM
     figures = []
     for start in range(0, len(panels), a_figure):
         with styled():
-            figures.append(_figure(comparison, panels[start : start + a_figure]))
+            figures.append(_figure(comparison, panels[start : start + a_figure], start + 1 if numbers else None))
     return figures
 
 
-def _figure(comparison: Comparison, panels: Sequence[tuple[FaultAnatomy, list[Lane]]]) -> Figure:
+def _figure(
+    comparison: Comparison, panels: Sequence[tuple[FaultAnatomy, list[Lane]]], first: int | None
+) -> Figure:
     reasons = {outcome for _, lanes in panels for one in lanes for outcome in one.reasons}
-    head, gap, foot = 1.05, 0.95, 1.15 if len(reasons) <= _REASONS_A_ROW else 1.4
+    head, gap, foot = 1.05, _GAP_IN, 1.15 if len(reasons) <= _REASONS_A_ROW else 1.4
     heights = [max(2, len(lanes)) * _LANE_IN for _, lanes in panels]
     frame = framed(head + sum(heights) + gap * (len(panels) - 1) + foot + 0.15)
     frame.title("Failover anatomy", subtitle(comparison))
@@ -73,11 +80,12 @@ def _figure(comparison: Comparison, panels: Sequence[tuple[FaultAnatomy, list[La
     left = min(widest, _MAX_LABEL_IN) + 0.5
     bars_in = 2.55
     top = head + 0.15
-    for (fault, lanes), height in zip(panels, heights, strict=True):
+    for place, ((fault, lanes), height) in enumerate(zip(panels, heights, strict=True)):
         bottom = frame.height - top - height
         times = frame.axes(left, top, bars_in + 0.95, bottom)
         counts = frame.axes(WIDTH_IN - bars_in - 0.5, top, 0.5, bottom)
-        title = fitted(f"{fault.began_ns / S:g} s   {fault.fault}", WIDTH_IN - bars_in - 0.95 - 0.5, TEXT_SIZE, bold=True)
+        number = "" if first is None else f"{first + place} ·  "
+        title = fitted(f"{number}{fault.began_ns / S:g} s   {fault.fault}", WIDTH_IN - bars_in - 0.95 - 0.5, TEXT_SIZE, bold=True)
         frame.text(0.3, top - 0.1, title, fontsize=TEXT_SIZE, weight="bold")
         frame.text(WIDTH_IN - bars_in - 0.5, top - 0.1, "failed requests", fontsize=TEXT_SIZE, color=MUTED)
         _draw_times(times, lanes, comparison, fault)

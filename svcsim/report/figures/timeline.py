@@ -89,7 +89,9 @@ def timeline_figure(comparison: Comparison) -> Figure:
         for ax in axes:
             ax.tick_params(axis="x", labelbottom=False, length=0)
         _mark_faults(frame, (*axes, latency), faults, labels, left, top)
-        latency.set_xlabel("simulated time, by intended send (s)")
+        numbered = any(label.side == "center" for label in labels)
+        meaning = ";  numbers: faults, as in the failover anatomy" if numbered else ""
+        latency.set_xlabel(f"simulated time, by intended send (s){meaning}")
         _legend(frame, bool(faults))
         return frame.figure
 
