@@ -26,6 +26,8 @@ from svcsim.units import S, format_ns
 
 WIDTH = 100
 _MIN_LABEL = 12
+_ONE_REPLICATION = "--replications 1"
+"""How the line ends that replays one run."""
 _LONGEST_BESIDE = 40
 """Longer names of scenarios stand above the facts, not beside them."""
 _MAX_LABEL = 16
@@ -312,14 +314,15 @@ def expectations_block(verdicts: Sequence[Verdict], comparison: Comparison, ink:
         values = ", ".join(f"{one.text} in {one.mode}" for one in failing if one.expectation == expectation)
         wrapped = textwrap.wrap(f"{expectation}: it is {values}", WIDTH - 9, break_on_hyphens=False)
         lines += [f"  {ink.bad('fails')}  {wrapped[0]}", *(f"         {line}" for line in wrapped[1:])]
-    replays = {
-        run.provenance.replay: None
-        for verdict in failing
-        for run in comparison[verdict.mode].runs[:1]
-        if run.provenance.replay
-    }
-    lines += [f"  replay with: {replay}" for replay in replays]
+    replays = dict.fromkeys(_replay(comparison[verdict.mode]) for verdict in failing)
+    lines += [f"  replay with: {replay}" for replay in replays if replay]
     return "\n".join(lines)
+
+
+def _replay(variant: Variant) -> str:
+    """The line that runs a variant again, with all of its replications: a verdict is on them together."""
+    one = variant.runs[0].provenance.replay
+    return one.removesuffix(_ONE_REPLICATION) + f"--replications {len(variant.runs)}" if one.endswith(_ONE_REPLICATION) else one
 
 
 def footer(folder: Path | None, html: Path | None = None) -> str:

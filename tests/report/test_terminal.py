@@ -119,6 +119,15 @@ def test_expectations_that_fail_are_told_with_value_and_replay() -> None:
     assert "--mode iptables" not in text
 
 
+def test_a_verdict_on_several_replications_is_replayed_with_all_of_them() -> None:
+    runs = failover(("userspace",), replications=3, rate_per_s=50)
+    for run in runs:
+        run.provenance = replace(run.provenance, replay=f"svcsim run f.yaml --seed {run.replication} --replications 1")
+    comparison = Comparison(runs)
+    lines = report(comparison, evaluate([Expectation("success", low=1.0)], comparison)).splitlines()
+    assert lines[-1] == f"  replay with: svcsim run f.yaml --seed {runs[0].replication} --replications 3"
+
+
 def test_a_note_names_the_modes_that_it_is_about_unless_all_are() -> None:
     runs = failover(("iptables", "ipvs/rr"), rate_per_s=50, faults=())
     runs[1].journal.add(0, Happening.NOTE, "kube-proxy fell back to iptables")
