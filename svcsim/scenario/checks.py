@@ -206,6 +206,9 @@ class _Checks:
         elsewhere = [found for found in services if found.partition("/")[2] == key[1]]
         if elsewhere:
             message = f"there is no Service {key[1]!r} in namespace {key[0]!r}, but one in {elsewhere[0].partition('/')[0]!r}"
+        elif to.host == "node" and to.path:
+            node = to.path.strip("/").partition(":")[0]
+            message = f"a node's port is written by the Service that has it, as nodePort://web:80?node={node[:60]}"
         else:
             names = [name.partition("/")[2] if name.startswith(f"{key[0]}/") else name for name in services]
             message = f"there is no Service {key[1]!r} in namespace {key[0]!r}{nearest(key[1], names)}"
@@ -222,8 +225,13 @@ class _Checks:
         if not ports:
             if service.spec.type == "ExternalName" or (service.spec.is_headless and isinstance(to.port, int)):
                 return
-            listed = ", ".join(_port_text(port) for port in service.spec.ports) or "none"
-            yield self.places.problem(path, f"Service {name} has no port {to.port} (it has {listed})")
+            meant = next((port for port in service.spec.ports if to.is_node_port and port.node_port == to.port), None)
+            if meant is not None:
+                message = f"{to.port} is the node port of port {meant.port}: write nodePort://{to.host}:{meant.port}"
+            else:
+                listed = ", ".join(_port_text(port) for port in service.spec.ports) or "none"
+                message = f"Service {name} has no port {to.port} (it has {listed})"
+            yield self.places.problem(path, message)
         elif to.protocol not in {port.protocol for port in ports}:
             message = f"port {to.port} of Service {name} is {ports[0].protocol}, and {to.scheme}:// is {to.protocol}"
             yield self.places.problem(path, message)

@@ -192,6 +192,8 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
          "1:30: cluster.network.podCIDR: fd00::/48 is IPv6, and traffic is simulated over IPv4 alone"),
         ("cluster: {outside: [{name: a, address: '2001:db8::1'}]}",
          "1:40: cluster.outside[0].address: 2001:db8::1 is IPv6, and traffic is simulated over IPv4 alone"),
+        ("workloads: [{to: 'http://node/worker-1:30080'}]",
+         "1:18: workloads[0].to: a node's port is written by the Service that has it, as nodePort://web:80?node=worker-1"),
         ("workloads: [{to: 'https://kubernetes:443'}]",
          "1:18: workloads[0].to: there is no Service 'kubernetes' in namespace 'default' (valid: web)"),
         ("expect: ['outage < 5s']", "1:10: expect[0]: outage is a figure of a fault, and the scenario has none"),
@@ -272,6 +274,12 @@ def test_a_path_that_leads_nowhere_is_told_once_for_all_of_its_values() -> None:
         " (did you mean 'deployment/web'?)")
     assert mistake("compare: {'workloads[a].timeout': [1s, 2s]}") == (
         "1:11: compare['workloads[a].timeout']: the scenario has no workloads to choose 'a' from")
+
+
+def test_a_node_port_is_not_the_port_to_write() -> None:
+    manifests = MANIFESTS.replace("port: 80,", "port: 80, nodePort: 30080,").replace("spec: {selector", "spec: {type: NodePort, selector")
+    assert mistake("workloads: [{to: 'nodePort://web:30080'}]", manifests) == (
+        "1:18: workloads[0].to: 30080 is the node port of port 80: write nodePort://web:80")
 
 
 def test_a_tab_and_a_misspelt_kind_are_called_what_they_are() -> None:
