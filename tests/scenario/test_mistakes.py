@@ -277,7 +277,8 @@ def test_a_path_that_leads_nowhere_is_told_once_for_all_of_its_values() -> None:
 
 
 def test_a_node_port_is_not_the_port_to_write() -> None:
-    manifests = MANIFESTS.replace("port: 80,", "port: 80, nodePort: 30080,").replace("spec: {selector", "spec: {type: NodePort, selector")
+    manifests = MANIFESTS.replace("port: 80,", "port: 80, nodePort: 30080,")
+    manifests = manifests.replace("spec: {selector", "spec: {type: NodePort, selector")
     assert mistake("workloads: [{to: 'nodePort://web:30080'}]", manifests) == (
         "1:18: workloads[0].to: 30080 is the node port of port 80: write nodePort://web:80")
 
