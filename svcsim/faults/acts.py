@@ -90,8 +90,11 @@ class Acts:
     """All faults of a run."""
 
     def __init__(
-        self, faults: Iterable[models.Fault], machinery: Machinery, network: Network, clock: Clock, journal: Journal
+        self, faults: Iterable[models.Fault], machinery: Machinery, network: Network, clock: Clock, journal: Journal,
+        place: Callable[[str], str] = lambda part: "",
     ) -> None:
+        """`place` says where a part of the scenario, as `faults[0]`, stands in its file."""
+        self._place = place
         self._acts = [Act(i, fault) for i, fault in enumerate(faults)]
         self._machinery = machinery
         self._network = network
@@ -297,7 +300,8 @@ class Acts:
                 else:
                     store.update(_applied(old, obj))
             except InvalidError as error:
-                raise UsageError(f"faults[{act.index}]: the API server refuses what is applied: {error}") from error
+                part = f"faults[{act.index}]"
+                raise UsageError(f"{self._place(part)}{part}: the API server refuses what is applied: {error}") from error
         return [], [], None
 
     # ---- nodes and network -------------------------------------------------------------------------------------------

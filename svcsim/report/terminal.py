@@ -287,8 +287,9 @@ def reasons_block(comparison: Comparison, ink: Ink = Ink()) -> str:
     """Failures by reason, a line a mode, over all measured requests; nothing if none failed."""
     outcomes = sorted({outcome for variant in comparison for outcome in variant.measured.reasons})
     gone = sum(variant.measured.outcomes.get(Outcome.CLIENT_GONE, 0) for variant in comparison)
+    never_sent = ink.dim(f"{gone:,} requests were never sent: their client was gone") if gone else ""
     if not outcomes:
-        return ""
+        return never_sent
     by_mode: Rows = [("failed", "in all", *(outcome.words for outcome in outcomes))]
     for variant in comparison:
         counts = (variant.measured.reasons.get(outcome, 0) for outcome in outcomes)
@@ -296,9 +297,7 @@ def reasons_block(comparison: Comparison, ink: Ink = Ink()) -> str:
     by_reason = list(zip(*by_mode, strict=True))
     tables = [_table(by_mode, ink), _table(by_reason, ink)]
     table = min(tables, key=lambda text: max(WIDTH, *(len(visible(line)) for line in text.splitlines())))
-    if gone:
-        table += "\n" + ink.dim(f"{gone:,} requests were never sent: their client was gone")
-    return table
+    return f"{table}\n{never_sent}" if gone else table
 
 
 def expectations_block(verdicts: Sequence[Verdict], comparison: Comparison, ink: Ink = Ink()) -> str:

@@ -47,6 +47,11 @@ class Origin:
     own: Manifests = field(default_factory=Manifests)
     """The objects of the file's manifests, without what svcsim adds."""
 
+    def place(self, part: str) -> str:
+        """`file:line: ` of an expectation, fault or workload, as `faults[0]`, for the beginning of a message; empty without."""
+        line = self.lines.get(part)
+        return f"{self.file}:{line}: " if line else ""
+
 
 def _one_or_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value

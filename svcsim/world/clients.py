@@ -136,9 +136,8 @@ class Clients:
 
     def _mistake(self, model: WorkloadModel, message: str) -> UsageError:
         """What only the running cluster shows to be wrong with a workload, with its place in the file."""
-        origin = self._scenario.origin
-        line = origin.lines.get(f"workloads[{self._scenario.workloads.index(model)}]")
-        return UsageError((f"{origin.file}:{line}: " if line else "") + f"workload {model.name}: {message}")
+        place = self._scenario.origin.place(f"workloads[{self._scenario.workloads.index(model)}]")
+        return UsageError(f"{place}workload {model.name}: {message}")
 
     # ---- who sends ---------------------------------------------------------------------------------------------------
 

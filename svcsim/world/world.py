@@ -219,7 +219,8 @@ class World:
         self.clients.start(duration_ns)
         for generator in self.scenario.services:
             Churn(generator, self.control.store, self.clock, duration_ns).start()
-        Acts(self.scenario.faults, self, self.network, self.clock, self.journal).schedule(duration_ns)
+        place = self.scenario.origin.place
+        Acts(self.scenario.faults, self, self.network, self.clock, self.journal, place).schedule(duration_ns)
 
     def _pass_time(self, until_ns: int, progress: OnProgress | None) -> None:
         if progress is None:

@@ -168,7 +168,7 @@ def test_a_deployment_whose_image_is_applied_is_rolled_out():
     [({"clusterIP": "10.96.1.1"}, "may not change once set"), ({"clusterIP": "None"}, "may not change once set")],
 )
 def test_what_the_api_server_refuses_ends_the_run_with_its_reason(spec, why):
-    with pytest.raises(UsageError, match=rf"faults\[0\]: the API server refuses .*{why}"):
+    with pytest.raises(UsageError, match=rf"^<scenario>:\d+: faults\[0\]: the API server refuses .*{why}"):
         see({"at": "1s", "apply": service(**spec)}, run__duration="2s")
 
 

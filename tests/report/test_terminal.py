@@ -119,6 +119,12 @@ def test_expectations_that_fail_are_told_with_value_and_replay() -> None:
     assert "--mode iptables" not in text
 
 
+def test_requests_that_were_never_sent_are_told_also_where_none_failed() -> None:
+    run = result(rate_per_s=50, faults=())
+    run.requests.outcome[-7:] = Outcome.CLIENT_GONE
+    assert report(Comparison([run])).endswith("7 requests were never sent: their client was gone")
+
+
 def test_a_verdict_on_several_replications_is_replayed_with_all_of_them() -> None:
     runs = failover(("userspace",), replications=3, rate_per_s=50)
     for run in runs:
