@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 LONG_ENOUGH = 4
 WITHIN = 3
 """So many names that contain the word are proposed, if it has that many letters."""
