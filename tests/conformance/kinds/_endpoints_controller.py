@@ -132,13 +132,19 @@ def check_subsets_equal(given: dict, expect: dict) -> None:
     stored = desired_endpoints(service, [pod_of(row) for row in rows], None)
     assert stored is not None
     field, _, what = difference.partition(".")
-    if field == "targetRef":
-        rows = [{**row, "resourceVersion": 7} for row in rows]
+    if "port" in difference:
+        service = service_of({"ports": [{"port": 80, "targetPort": 8081}]})
+    elif "subset" in field.lower():
+        rows = []
+    elif field == "targetRef":
+        changed = {"resourceVersion": {"resourceVersion": 7}, "uid": {"uid": "other"}, "name": {"name": "other"}}
+        assert what in changed, f"unknown difference: {difference}"
+        rows = [{**row, **changed[what]} for row in rows]
     else:
         number = 1 if field.startswith("notReady") else 0
-        changed = {"ip": {"ip": "1.2.3.9"}, "name": {"name": "other"}, "ready": {"ready": number == 1}}
-        assert what in changed, f"unknown difference: {difference}"
-        rows[number] = {**rows[number], **changed[what]}
+        values = {"ip": "1.2.3.9", "name": "other", "ready": number == 1, "nodeName": "other", "hostname": "other"}
+        assert what in values, f"unknown difference: {difference}"
+        rows[number] = {**rows[number], what: values[what]}
     again = desired_endpoints(service, [pod_of(row) for row in rows], stored)
     assert (again is None) == expect["equal"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -295,7 +296,63 @@ def check_address_types(given: dict, expect: dict) -> None:
     assert sorted(address_types(service_of(row))) == sorted(expect["addressTypes"])
 
 
+WORDS = {"second": 2, "third": 3, "fourth": 4, "fifth": 5, "tenth": 10}
+
+
+def _described(given: dict) -> str:
+    """Everything that a case says in words."""
+    return "; ".join(str(value) for value in given.values() if isinstance(value, str | int))
+
+
+def check_publish_not_ready(given: dict, expect: dict) -> None:
+    """So many pods, every nth not ready, of a Service that publishes what is not ready: every endpoint is ready."""
+    text = _described(given)
+    count = given["pods"] if isinstance(given.get("pods"), int) else int(re.search(r"(\d+) (?:\w+ )?pods", text)[1])
+    nth = re.search(r"every (\w+?)(?:th)? (?:pod )?(?:is |not |un)", text)
+    every = WORDS.get(nth[1]) or int(nth[1]) if nth else 3
+    rows = [{**row, "ready": number % every != 0} for number, row in enumerate(pods_of(count, nodeName=NODE))]
+    service = service_of({**CLUSTER_IP_SERVICE, "publishNotReadyAddresses": True})
+    plan = reconcile(service, [pod_of(row) for row in rows], NODES, [])
+    check_counts(plan, [], expect)
+    ready = [endpoint.conditions.ready for piece in plan.create for endpoint in piece.endpoints]
+    assert len(ready) == count
+    assert all(ready)
+
+
+def check_named_ports(given: dict, expect: dict) -> None:
+    """A named target port stands for several numbers: a slice for each."""
+    text = _described(given)
+    count = given["pods"] if isinstance(given.get("pods"), int) else int(re.search(r"(\d+) (?:\w+ )?pods", text)[1])
+    numbers = _port_numbers(given) or [8080 + number for number in range(len(expect.get("sliceLengths", range(5))))]
+    rows = [
+        {**row, "containers": [[{"name": "http", "containerPort": numbers[number % len(numbers)], "protocol": "TCP"}]]}
+        for number, row in enumerate(pods_of(count, nodeName=NODE))
+    ]
+    service = service_of({**CLUSTER_IP_SERVICE, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]})
+    plan = reconcile(service, [pod_of(row) for row in rows], NODES, [])
+    check_counts(plan, [], expect)
+    assert sorted(port.port or 0 for piece in plan.create for port in piece.ports) == sorted(numbers)
+
+
+def _port_numbers(given: dict) -> list[int]:
+    lists = [value for value in given.values() if isinstance(value, list) and all(isinstance(each, int) for each in value)]
+    return next((value for value in lists if value and min(value) > 1000), [])
+
+
+def check_replaced_type(given: dict, expect: dict) -> None:
+    """Slices of an address type that the Service does not have are replaced, not updated."""
+    lengths = given["existingSliceLengths"]
+    count = given["pods"] if isinstance(given.get("pods"), int) else sum(lengths)
+    service = service_of(CLUSTER_IP_SERVICE)
+    pods = [pod_of(row) for row in pods_of(count, nodeName=NODE)]
+    existing = [piece.model_copy(update={"address_type": "FQDN"}) for piece in slices_of(service, pods, lengths)]
+    check_counts(reconcile(service, pods, NODES, existing), existing, expect)
+
+
 CHECKS = {
+    "TestReconcile1EndpointSlicePublishNotReadyAddresses": check_publish_not_ready,
+    "TestReconcileEndpointSlicesNamedPorts": check_named_ports,
+    "TestReconcileEndpointSlicesReplaceDeprecated": check_replaced_type,
     "TestReconcile1Pod": check_one_pod,
     "TestReconcileEmpty": check_few_slices,
     "TestReconcile1EndpointSlice": check_few_slices,
