@@ -25,9 +25,14 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """`-p`: the transport protocol by number."""
+    """`-p`: the transport protocol by number; 0 is any.
+
+    It stands where the rule loads the protocol's match (`-m tcp`), which saved rules show; `bare` rules load none.
+    """
 
     number: int
+    negated: bool = False
+    bare: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,27 @@ class DestinationPort:
 
 
 @dataclass(frozen=True, slots=True)
+class Ports:
+    """Any other match of ports: `--sport`, a range, `-m multiport --dports 80,443`; `side` is `s`, `d`, or empty for either."""
+
+    side: str
+    ranges: tuple[tuple[int, int], ...]
+    negated: bool = False
+    multiport: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """`-m mark --mark value/mask`: the packet's mark under the mask equals the value."""
+
+    value: int
+    mask: int
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionMark:
+    """`-m connmark --mark value/mask`: the connection's mark under the mask equals the value."""
 
     value: int
     mask: int
@@ -129,6 +153,14 @@ class InInterface:
 
 
 @dataclass(frozen=True, slots=True)
+class OutInterface:
+    """`-o`: the interface that the packet leaves by."""
+
+    name: str
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NfAcct:
     """`-m nfacct`: counts the packet; always matches."""
 
@@ -151,9 +183,17 @@ class IpvsVirtual:
     port: int
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownMatch:
+    """A match that svcsim does not know, as written; whether it holds can only be assumed."""
+
+    text: str
+
+
 Match = (
-    Comment | Protocol | Source | Destination | DestinationPort | Mark | ConntrackState | AddressType | Statistic | RecentCheck
-    | RecentSet | SetMatch | InInterface | NfAcct | PhysdevIsIn | IpvsVirtual
+    Comment | Protocol | Source | Destination | DestinationPort | Ports | Mark | ConnectionMark | ConntrackState | AddressType
+    | Statistic | RecentCheck | RecentSet | SetMatch | InInterface | OutInterface | NfAcct | PhysdevIsIn | IpvsVirtual
+    | UnknownMatch
 )
 
 
@@ -188,20 +228,33 @@ class Return:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """`-j REJECT`: the packet is answered with an ICMP error (port unreachable)."""
+    """`-j REJECT`: the packet is answered with an ICMP error, port unreachable where `kind` is empty, or a TCP reset."""
+
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SetMark:
-    """`-j MARK`: `or` sets the bits of a value, `xor` flips them, `set` writes the mark."""
+    """`-j MARK`: `or` sets the bits of a value, `xor` flips them, `set` writes the bits of a mask, all by default."""
 
     operation: str
     value: int
+    mask: int = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class SetConnectionMark:
+    """`-j CONNMARK`: `set` writes a value into the connection's mark, `save` copies the packet's mark there, `restore` back."""
+
+    operation: str
+    value: int
+    connection_mask: int = 0xFFFFFFFF
+    packet_mask: int = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
 class Dnat:
-    """`-j DNAT --to-destination`: the connection goes to this address and port."""
+    """`-j DNAT --to-destination`: the connection goes to this address and port; with port 0 it keeps its port."""
 
     address: Address
     port: int
@@ -209,27 +262,67 @@ class Dnat:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """`-j REDIRECT --to-ports`: the connection goes to a port of the node itself."""
+    """`-j REDIRECT --to-ports`: the connection goes to a port of the node itself; with port 0 it keeps its port."""
 
     port: int
 
 
 @dataclass(frozen=True, slots=True)
 class Masquerade:
-    """`-j MASQUERADE`: the connection's source becomes the node's own address."""
+    """`-j MASQUERADE`: the connection's source becomes the node's own address; `options` are those without a bearing on that."""
 
     random_fully: bool = False
+    options: str = ""
 
 
-Target = Jump | Goto | Accept | Drop | Return | Reject | SetMark | Dnat | Redirect | Masquerade
+@dataclass(frozen=True, slots=True)
+class Snat:
+    """`-j SNAT --to-source`: the connection's source becomes this address, and this port unless it is 0."""
+
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoVerdict:
+    """A target after which the packet goes on as it is (`-j LOG`, `-j NFLOG`, `-j TCPMSS`, …), as written."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTarget:
+    """A target that svcsim does not know, as written: what becomes of the packet can't be told."""
+
+    text: str
+
+
+Target = (
+    Jump | Goto | Accept | Drop | Return | Reject | SetMark | SetConnectionMark | Dnat | Redirect | Masquerade | Snat | NoVerdict
+    | UnknownTarget
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a rule was read: its line, from 1, and the text of it."""
+
+    line: int
+    text: str
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule; without a target it only counts. It matches if all of its matches do."""
+    """One rule; without a target it only counts. It matches if all of its matches do. `written` is no part of its meaning."""
 
     matches: tuple[Match, ...]
     target: Target | None = None
+    written: Written | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def understood(self) -> bool:
+        """Whether svcsim knows all of it."""
+        return not isinstance(self.target, UnknownTarget) and not any(isinstance(each, UnknownMatch) for each in self.matches)
 
     @cached_property
     def probability(self) -> Statistic | None:

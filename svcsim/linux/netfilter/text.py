@@ -1,7 +1,6 @@
-"""The text of rules as `iptables-restore` takes it, and back.
+"""The text of rules as kube-proxy hands it to `iptables-restore`. `svcsim.linux.netfilter.save` writes that of `iptables-save`.
 
-`render` writes what kube-proxy hands to iptables-restore; `parse` reads that and what `iptables-save` prints. Reading what was
-written gives the same rules. Sources: iptables-extensions(8), iptables-save(8).
+Reading what was written gives the same rules. Source: iptables-extensions(8).
 
 >>> rule = parse_rule('-m comment --comment "a b" -m tcp -p tcp -d 10.0.0.1 --dport 80 -j KUBE-SVC-X')
 >>> render_rule(rule)
@@ -10,14 +9,15 @@ written gives the same rules. Sources: iptables-extensions(8), iptables-save(8).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from svcsim.linux.address import Prefix, format_address, format_endpoint, parse_address, parse_endpoint
+from svcsim.linux.address import Prefix, format_address, format_endpoint
+from svcsim.linux.netfilter.reading import PROTOCOLS, parse, parse_rule
 from svcsim.linux.netfilter.rules import (
     Accept,
     AddressType,
     Comment,
+    ConnectionMark,
     ConntrackState,
     Destination,
     DestinationPort,
@@ -31,7 +31,10 @@ from svcsim.linux.netfilter.rules import (
     Masquerade,
     Match,
     NfAcct,
+    NoVerdict,
+    OutInterface,
     PhysdevIsIn,
+    Ports,
     Protocol,
     RecentCheck,
     RecentSet,
@@ -40,20 +43,39 @@ from svcsim.linux.netfilter.rules import (
     Return,
     Rule,
     Ruleset,
+    SetConnectionMark,
     SetMark,
     SetMatch,
+    Snat,
     Source,
     Statistic,
     Table,
     Target,
+    UnknownMatch,
+    UnknownTarget,
 )
-from svcsim.linux.packet import PROTOCOL_NAME, PROTOCOL_NUMBER
 
-_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
-_TERMINAL: Mapping[str, Target] = {"ACCEPT": Accept(), "DROP": Drop(), "RETURN": Return()}
-_MODULES = {
-    "addrtype", "comment", "conntrack", "ipvs", "mark", "nfacct", "physdev", "recent", "sctp", "set", "statistic", "tcp", "udp",
-}
+__all__ = [
+    "parse", "parse_rule", "protocol_text", "render", "render_rule", "render_table", "target_text", "translation_text",
+]
+
+_PROTOCOL_NAMES = {number: name for name, number in reversed(list(PROTOCOLS.items()))}
+
+
+def protocol_text(number: int) -> str:
+    """`tcp`; the number of a protocol without a name."""
+    return _PROTOCOL_NAMES.get(number, str(number))
+
+
+def translation_text(address: int, port: int) -> str:
+    """`10.0.0.1:80`, or the address alone for port 0."""
+    return format_endpoint(address, port) if port else format_address(address)
+
+
+def ports_text(ports: Ports) -> str:
+    """`--dport 30000:32767`, `--dports 80,443`."""
+    ranges = ",".join(str(low) if low == high else f"{low}:{high}" for low, high in ports.ranges)
+    return f"{'! ' if ports.negated else ''}--{ports.side}port{'s' if ports.multiport else ''} {ranges}"
 
 
 def _block(block: Prefix) -> str:
@@ -61,22 +83,29 @@ def _block(block: Prefix) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text or not text else text
+    if text and not any(character in text for character in ' "\\'):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _match(match: Match) -> str:
     match match:
         case Comment(text):
             return f"-m comment --comment {_quoted(text)}"
-        case Protocol(number):
-            name = PROTOCOL_NAME[number].lower()
-            return f"-m {name} -p {name}"
+        case Protocol(number, negated, bare):
+            name = protocol_text(number)
+            return f"{'! ' if negated else ''}-p {name}" if bare else f"-m {name} -p {name}"
         case Source(block, negated):
             return f"{'! ' if negated else ''}-s {_block(block)}"
         case Destination(block, negated):
             return f"{'! ' if negated else ''}-d {_block(block)}"
         case DestinationPort(port):
             return f"--dport {port}"
+        case Ports(multiport=multiport):
+            return f"-m multiport {ports_text(match)}" if multiport else ports_text(match)
+        case ConnectionMark(value, mask, negated):
+            return f"-m connmark {'! ' if negated else ''}--mark {value:#x}/{mask:#x}"
         case Mark(value, mask, negated):
             return f"-m mark {'! ' if negated else ''}--mark {value:#x}/{mask:#x}"
         case ConntrackState(states, negated):
@@ -93,12 +122,16 @@ def _match(match: Match) -> str:
             return f"-m set {'! ' if negated else ''}--match-set {name} {fields}"
         case InInterface(name, negated):
             return f"{'! ' if negated else ''}-i {name}"
+        case OutInterface(name, negated):
+            return f"{'! ' if negated else ''}-o {name}"
         case NfAcct(name):
             return f"-m nfacct --nfacct-name {name}"
         case PhysdevIsIn(negated):
             return f"-m physdev {'! ' if negated else ''}--physdev-is-in"
         case IpvsVirtual(address, number, port):
-            return f"-m ipvs --vaddr {format_address(address)} --vproto {PROTOCOL_NAME[number].lower()} --vport {port}"
+            return f"-m ipvs --vaddr {format_address(address)} --vproto {protocol_text(number)} --vport {port}"
+        case UnknownMatch(text):
+            return text
 
 
 def _target(target: Target) -> str:
@@ -113,16 +146,26 @@ def _target(target: Target) -> str:
             return "-j DROP"
         case Return():
             return "-j RETURN"
-        case Reject():
-            return "-j REJECT"
-        case SetMark(operation, value):
+        case Reject(kind):
+            return f"-j REJECT --reject-with {kind}" if kind else "-j REJECT"
+        case SetMark(operation, value, mask):
+            if operation == "set":
+                return f"-j MARK --set-xmark {value:#x}/{mask:#x}"
             return f"-j MARK --{operation}-mark {value:#x}"
+        case SetConnectionMark("set", value, mask):
+            return f"-j CONNMARK --set-xmark {value:#x}/{mask:#x}"
+        case SetConnectionMark(operation, _, connection_mask, packet_mask):
+            return f"-j CONNMARK --{operation}-mark --nfmask {packet_mask:#x} --ctmask {connection_mask:#x}"
         case Dnat(address, port):
-            return f"-j DNAT --to-destination {format_endpoint(address, port)}"
+            return f"-j DNAT --to-destination {translation_text(address, port)}"
+        case Snat(address, port):
+            return f"-j SNAT --to-source {translation_text(address, port)}"
         case Redirect(port):
-            return f"-j REDIRECT --to-ports {port}"
-        case Masquerade(random_fully):
-            return "-j MASQUERADE --random-fully" if random_fully else "-j MASQUERADE"
+            return f"-j REDIRECT --to-ports {port}" if port else "-j REDIRECT"
+        case Masquerade(random_fully, options):
+            return " ".join(["-j MASQUERADE", *([options] if options else []), *(["--random-fully"] if random_fully else [])])
+        case NoVerdict(text) | UnknownTarget(text):
+            return f"-j {text}"
 
 
 def target_text(target: Target | None) -> str:
@@ -154,190 +197,3 @@ def render_table(name: str, table: Table, *, deleted: Iterable[str] = ()) -> Ite
 def render(ruleset: Ruleset) -> str:
     """The text of all tables."""
     return "".join(line + "\n" for name, table in ruleset.items() for line in render_table(name, table))
-
-
-def _words(text: str) -> list[str]:
-    return [quoted.replace('\\"', '"') if plain == "" else plain for quoted, plain in _WORD.findall(text)]
-
-
-class _Words:
-    """The words of a rule, taken one by one."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.words = _words(text)
-        self.at = 0
-
-    def more(self) -> bool:
-        return self.at < len(self.words)
-
-    def peek(self) -> str:
-        return self.words[self.at] if self.more() else ""
-
-    def take(self) -> str:
-        if not self.more():
-            raise ValueError(f"the rule ends early: {self.text}")
-        self.at += 1
-        return self.words[self.at - 1]
-
-
-def _value_and_mask(text: str) -> tuple[int, int]:
-    value, _, mask = text.partition("/")
-    return int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
-
-
-def _parse_recent(words: _Words) -> Match:
-    name, seconds, reap, sets = "DEFAULT", 0, False, False
-    while words.peek() in ("--name", "--rcheck", "--seconds", "--reap", "--set", "--mask", "--rsource"):
-        option = words.take()
-        if option == "--name":
-            name = words.take()
-        elif option == "--seconds":
-            seconds = int(words.take())
-        elif option == "--mask":
-            words.take()
-        elif option == "--reap":
-            reap = True
-        elif option == "--set":
-            sets = True
-    return RecentSet(name) if sets else RecentCheck(name, seconds, reap)
-
-
-def _vproto(words: _Words) -> int:
-    """The protocol of `--vproto tcp|number --vport`, up to the port."""
-    if words.take() != "--vproto":
-        raise ValueError(f"svcsim knows -m ipvs with --vaddr, --vproto and --vport only: {words.text}")
-    name = words.take()
-    words.take()
-    return int(name) if name.isdigit() else PROTOCOL_NUMBER[name.upper()]
-
-
-def _parse_mark(option: str, words: _Words) -> Target:
-    value, mask = _value_and_mask(words.take())
-    if option != "--set-xmark":
-        return SetMark(option.removeprefix("--").removesuffix("-mark"), value)
-    if mask == value:
-        return SetMark("or", value)
-    if mask == 0:
-        return SetMark("xor", value)
-    if mask == 0xFFFFFFFF:
-        return SetMark("set", value)
-    raise ValueError(f"svcsim does not know MARK --set-xmark {value:#x}/{mask:#x}")
-
-
-def _parse_target(name: str, words: _Words) -> Target:
-    if name in _TERMINAL:
-        return _TERMINAL[name]
-    if name == "REJECT":
-        if words.peek() == "--reject-with":
-            words.take()
-            words.take()
-        return Reject()
-    if name == "MARK":
-        return _parse_mark(words.take(), words)
-    if name == "DNAT":
-        words.take()
-        return Dnat(*parse_endpoint(words.take()))
-    if name == "REDIRECT":
-        words.take()
-        return Redirect(int(words.take()))
-    if name == "MASQUERADE":
-        return Masquerade(words.peek() == "--random-fully" and bool(words.take()))
-    return Jump(name)
-
-
-def _parse_option(option: str, words: _Words, *, negated: bool) -> Match | None:
-    match option:
-        case "--comment":
-            return Comment(words.take())
-        case "-p":
-            return Protocol(PROTOCOL_NUMBER[words.take().upper()])
-        case "-s":
-            return Source(Prefix.parse(words.take()), negated)
-        case "-d":
-            return Destination(Prefix.parse(words.take()), negated)
-        case "-i":
-            return InInterface(words.take(), negated)
-        case "--dport":
-            return DestinationPort(int(words.take()))
-        case "--mark":
-            return Mark(*_value_and_mask(words.take()), negated)
-        case "--ctstate":
-            return ConntrackState(tuple(words.take().split(",")), negated)
-        case "--src-type" | "--dst-type":
-            return AddressType(option[2:5], words.take(), negated)
-        case "--physdev-is-in":
-            return PhysdevIsIn(negated)
-        case "--vaddr":
-            address = parse_address(words.take().partition("/")[0])
-            return IpvsVirtual(address, _vproto(words), int(words.take()))
-        case "--probability":
-            return Statistic(float(words.take()))
-        case "--match-set":
-            return SetMatch(words.take(), words.take(), negated)
-        case "--nfacct-name":
-            return NfAcct(words.take())
-        case "--mode":
-            words.take()
-            return None
-        case _:
-            raise ValueError(f"svcsim does not know {option} in a rule: {words.text}")
-
-
-def parse_rule(text: str) -> Rule:
-    """The rule that a text (without `-A CHAIN`) says; ValueError for what svcsim does not know."""
-    words = _Words(text)
-    matches: list[Match] = []
-    target: Target | None = None
-    negated = False
-    while words.more():
-        word = words.take()
-        if word == "!":
-            negated = True
-            continue
-        if word == "-m":
-            module = words.take()
-            if module not in _MODULES:
-                raise ValueError(f"svcsim does not know the match {module}: {text}")
-            if module == "recent":
-                matches.append(_parse_recent(words))
-        elif word == "-j":
-            target = _parse_target(words.take(), words)
-        elif word == "-g":
-            target = Goto(words.take())
-        elif (match := _parse_option(word, words, negated=negated)) is not None:
-            matches.append(match)
-        if word != "-m":
-            negated = False
-    return Rule(tuple(matches), target)
-
-
-def parse(text: str) -> dict[str, Table]:
-    """The tables of an iptables-restore text. A table that stands twice goes on where it was; ValueError with the bad line."""
-    chains: dict[str, dict[str, list[Rule]]] = {}
-    policies: dict[str, dict[str, str]] = {}
-    table = ""
-    for line in text.splitlines():
-        if not line or line.startswith("#") or line == "COMMIT":
-            continue
-        if line.startswith("*"):
-            table = line[1:]
-            chains.setdefault(table, {})
-            policies.setdefault(table, {})
-        elif not table:
-            raise ValueError(f"a line before any table: {line}")
-        elif line.startswith(":"):
-            name, policy = line[1:].split()[:2]
-            chains[table].setdefault(name, [])
-            if policy != "-":
-                policies[table][name] = policy
-        elif line.startswith("-A "):
-            _, name, *rest = line.split(" ", 2)
-            chains[table].setdefault(name, []).append(parse_rule(rest[0] if rest else ""))
-        elif line.startswith("-X "):
-            chains[table].pop(line[3:].strip(), None)
-        else:
-            raise ValueError(f"not a line of iptables-restore: {line}")
-    return {
-        name: Table({chain: tuple(rules) for chain, rules in found.items()}, policies[name]) for name, found in chains.items()
-    }

@@ -1,11 +1,11 @@
 """A connection's first packet on its way through a node's iptables rules, rule by rule.
 
-    PREROUTING: nat PREROUTING, routing, then filter INPUT for the node itself, or filter FORWARD and nat POSTROUTING
-    OUTPUT:     nat OUTPUT, routing, filter OUTPUT, nat POSTROUTING, and filter INPUT if the node sends to itself
+    PREROUTING: raw, mangle and nat PREROUTING, routing, then INPUT for the node itself, or FORWARD and POSTROUTING
+    OUTPUT:     raw, mangle, nat and filter OUTPUT, POSTROUTING, and if the node sends to itself PREROUTING without nat, INPUT
 
 The packet is NEW to conntrack, so the nat table sees it. The random choice is one uniform number u: a `statistic` rule with
 probability p matches if u lies in the next share p of what earlier rules left, so that one u makes one choice however many rules
-it takes.
+it takes. At its end a walk knows the range of u, from `passed` up to `below`, in which it goes the same way.
 
 Sources: net/ipv4/netfilter/ip_tables.c (ipt_do_table), iptables-extensions(8), the packet flow of netfilter.org.
 """
@@ -19,18 +19,22 @@ from svcsim.linux.netfilter.recent import RecentState
 from svcsim.linux.netfilter.rules import (
     Accept,
     AddressType,
+    ConnectionMark,
     ConntrackState,
     Destination,
     DestinationPort,
     Dnat,
     Drop,
     Goto,
+    InInterface,
     IpvsVirtual,
     Jump,
     Mark,
     Masquerade,
     Match,
+    OutInterface,
     PhysdevIsIn,
+    Ports,
     Protocol,
     RecentCheck,
     RecentSet,
@@ -39,13 +43,23 @@ from svcsim.linux.netfilter.rules import (
     Return,
     Rule,
     Ruleset,
+    SetConnectionMark,
     SetMark,
     SetMatch,
+    Snat,
     Source,
     Statistic,
+    UnknownMatch,
+    UnknownTarget,
 )
 from svcsim.linux.netfilter.text import render_rule, target_text
 from svcsim.linux.packet import Decision, Hook, Packet, Step, Verdict
+
+_TABLES = ("raw", "mangle", "nat", "filter", "security")
+"""Tables in the order of their priorities at PREROUTING, FORWARD and OUTPUT (nf_ip_hook_priorities)."""
+
+_TABLES_AT_INPUT = ("mangle", "filter", "security", "nat")
+"""At INPUT nat comes last: it translates sources there."""
 
 SetLookup = Callable[["Walk", str, str], bool]
 """(walk, set name, fields as `dst,dst`) -> whether the set holds the packet's fields."""
@@ -53,6 +67,10 @@ SetLookup = Callable[["Walk", str, str], bool]
 
 def _no_sets(walk: Walk, name: str, fields: str) -> bool:
     raise ValueError(f"no ipset {name}")
+
+
+def _holds(match: Match) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,23 @@ class KernelState:
     in_set: SetLookup = _no_sets
     redirect_to: int = 0
     """The address that REDIRECT rewrites to: that of the incoming interface, or loopback for the node's own packets."""
+    assume: Callable[[Match], bool] = _holds
+    """Whether a match holds that the packet's addresses, ports and mark don't decide: of an interface, or an unknown one."""
+
+
+class NotKnownError(Exception):
+    """A packet has come to a rule whose effect svcsim does not know: nothing can be said of what follows."""
+
+    def __init__(self, table: str, chain: str, rule: Rule) -> None:
+        super().__init__(f"{table} {chain}: {words_of(rule)}")
+        self.table = table
+        self.chain = chain
+        self.rule = rule
+
+
+def words_of(rule: Rule) -> str:
+    """The rule as it was written where it was read, else as kube-proxy writes it."""
+    return rule.written.text if rule.written is not None else render_rule(rule)
 
 
 @dataclass(slots=True)
@@ -82,11 +117,17 @@ class Walk:
     uniform: float
     passed: float = 0.0
     """The share of the uniform's range that `statistic` rules have turned down."""
+    below: float = 1.0
+    """Where the range ends that `statistic` rules have accepted."""
+    source_port: int = 0
     mark: int = 0
+    connection_mark: int = 0
     rewritten: bool = False
     virtual: tuple[int, int] | None = None
     """The virtual address and port, once IPVS has sent the packet on to a real server."""
     masquerade: bool = False
+    source_after: tuple[int, int] | None = None
+    """The address and port (0: as before) that SNAT gives the connection as its source."""
     rules: int = 0
     service_rules: int = 0
     statistic_rules: int = 0
@@ -102,6 +143,16 @@ class Walk:
             return Verdict.DROP
         return outcome if isinstance(outcome, Verdict) else None
 
+    def through(self, *hooks: str, without: str = "") -> Verdict | None:
+        """Traverse hooks, at each the chains of all tables in the kernel's order; `without` is a table to pass over."""
+        for name in hooks:
+            for table in _TABLES_AT_INPUT if name == "INPUT" else _TABLES:
+                if table != without:
+                    verdict = self.hook(table, name)
+                    if verdict is not None:
+                        return verdict
+        return None
+
     def _chain(self, table: str, chain: str) -> Verdict | Accept | None:
         """REJECT or DROP, Accept if the table is done, or None at the chain's end."""
         counted = (table, chain) in self.kernel.service_chains
@@ -109,7 +160,7 @@ class Walk:
             self.rules += 1
             self.service_rules += counted
             matched = self._matches(rule)
-            self.steps.append(Step(table, chain, render_rule(rule), matched, target_text(rule.target) if matched else ""))
+            self.steps.append(Step(table, chain, words_of(rule), matched, target_text(rule.target) if matched else ""))
             if not matched or rule.target is None:
                 continue
             match rule.target:
@@ -127,8 +178,10 @@ class Walk:
                     return Verdict.DROP
                 case Reject():
                     return Verdict.REJECT
-                case SetMark(operation, value):
-                    self._set_mark(operation, value)
+                case SetMark(operation, value, mask):
+                    self._set_mark(operation, value, mask)
+                case SetConnectionMark():
+                    self._set_connection_mark(rule.target)
                 case Dnat(address, port):
                     self._rewrite(address, port)
                     return Accept()
@@ -138,26 +191,40 @@ class Walk:
                 case Masquerade():
                     self.masquerade = True
                     return Accept()
+                case Snat(address, port):
+                    self.source_after = address, port
+                    return Accept()
+                case UnknownTarget():
+                    raise NotKnownError(table, chain, rule)
         return None
 
     def _rewrite(self, address: int, port: int) -> None:
-        self.destination, self.port, self.rewritten = address, port, True
+        self.destination, self.port, self.rewritten = address, port or self.port, True
 
-    def _set_mark(self, operation: str, value: int) -> None:
+    def _set_mark(self, operation: str, value: int, mask: int) -> None:
         if operation == "or":
             self.mark |= value
         elif operation == "xor":
             self.mark ^= value
         else:
-            self.mark = value
+            self.mark = (self.mark & ~mask) ^ value
+
+    def _set_connection_mark(self, target: SetConnectionMark) -> None:
+        """Source: net/netfilter/xt_connmark.c (`connmark_tg_shift`)."""
+        if target.operation == "set":
+            self.connection_mark = (self.connection_mark & ~target.connection_mask) ^ target.value
+        elif target.operation == "save":
+            self.connection_mark = (self.connection_mark & ~target.connection_mask) ^ (self.mark & target.packet_mask)
+        else:
+            self.mark = (self.mark & ~target.packet_mask) ^ (self.connection_mark & target.connection_mask)
 
     def _matches(self, rule: Rule) -> bool:
         return all(self._match(match) for match in rule.matches)
 
     def _match(self, match: Match) -> bool:
         match match:
-            case Protocol(number):
-                return self.protocol == number
+            case Protocol(number, negated):
+                return (number in (0, self.protocol)) != negated
             case Destination(block, negated):
                 return (self.destination in block) != negated
             case Source(block, negated):
@@ -166,9 +233,13 @@ class Walk:
                 return self.port == port
             case Mark(value, mask, negated):
                 return (self.mark & mask == value) != negated
+            case ConnectionMark(value, mask, negated):
+                return (self.connection_mark & mask == value) != negated
+            case Ports(side, ranges, negated):
+                return self._is_port_in(side, ranges) != negated
             case ConntrackState(states, negated):
                 return ("NEW" in states or (self.rewritten and "DNAT" in states)) != negated
-            case AddressType(side, _, negated):
+            case AddressType(side, "LOCAL", negated):
                 return self.kernel.is_local(self.source if side == "src" else self.destination) != negated
             case Statistic():
                 return self._draw(match)
@@ -183,13 +254,20 @@ class Walk:
                 return negated
             case IpvsVirtual(address, protocol, port):
                 return self.virtual == (address, port) and self.protocol == protocol
+            case UnknownMatch() | InInterface() | OutInterface() | AddressType():
+                return self.kernel.assume(match)
             case _:
                 return True
 
+    def _is_port_in(self, side: str, ranges: tuple[tuple[int, int], ...]) -> bool:
+        ports = {"s": (self.source_port,), "d": (self.port,)}.get(side, (self.source_port, self.port))
+        return any(low <= port <= high for port in ports for low, high in ranges)
+
     def _draw(self, match: Statistic) -> bool:
         self.statistic_rules += 1
-        bound = self.passed + (1.0 - self.passed) * match.effective
+        bound = self.passed + (self.below - self.passed) * match.effective
         if self.uniform < bound:
+            self.below = bound
             return True
         self.passed = bound
         return False
@@ -199,10 +277,8 @@ def walk(
     ruleset: Ruleset, kernel: KernelState, packet: Packet, uniform: float, now_ns: int
 ) -> tuple[Decision, list[Step]]:
     """What the rules do with a connection's first packet, and the way; `recent` lists change as in the kernel."""
-    way = Walk(
-        kernel, ruleset, packet.protocol, packet.source, packet.destination, packet.destination_port, now_ns, uniform
-    )
-    verdict = _hooks(way, packet.hook)
+    way = walk_of(ruleset, kernel, packet, uniform, now_ns)
+    verdict = traverse(way, packet.hook)
     if verdict is None:
         verdict = Verdict.DNAT if way.rewritten else Verdict.NO_MATCH
     decision = Decision(
@@ -211,17 +287,23 @@ def walk(
     return decision, way.steps
 
 
-def _hooks(way: Walk, hook: Hook) -> Verdict | None:
+def walk_of(ruleset: Ruleset, kernel: KernelState, packet: Packet, uniform: float, now_ns: int) -> Walk:
+    """A walk that is about to begin."""
+    return Walk(
+        kernel, ruleset, packet.protocol, packet.source, packet.destination, packet.destination_port, now_ns, uniform,
+        source_port=packet.source_port,
+    )
+
+
+def traverse(way: Walk, hook: Hook) -> Verdict | None:
+    """The whole way from a hook on: REJECT or DROP, or None if the packet gets through; NotKnownError from an unknown target."""
     if hook == Hook.PREROUTING:
-        verdict = way.hook("nat", "PREROUTING")
+        verdict = way.through("PREROUTING")
         if verdict is not None:
             return verdict
-        if way.kernel.is_local(way.destination):
-            return way.hook("filter", "INPUT")
-        verdict = way.hook("filter", "FORWARD")
-        return verdict if verdict is not None else way.hook("nat", "POSTROUTING")
-    for table, chain in (("nat", "OUTPUT"), ("filter", "OUTPUT"), ("nat", "POSTROUTING")):
-        verdict = way.hook(table, chain)
-        if verdict is not None:
-            return verdict
-    return way.hook("filter", "INPUT") if way.kernel.is_local(way.destination) else None
+        return way.through("INPUT") if way.kernel.is_local(way.destination) else way.through("FORWARD", "POSTROUTING")
+    verdict = way.through("OUTPUT", "POSTROUTING")
+    if verdict is not None or not way.kernel.is_local(way.destination):
+        return verdict
+    looped = way.through("PREROUTING", without="nat")
+    return looped if looped is not None else way.through("INPUT", without="nat")
