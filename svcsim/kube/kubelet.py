@@ -16,6 +16,7 @@ from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.client import Client
 from svcsim.kube.controllers.node_health import with_ready
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.lifecycle import (
     LeaseRenewals,
     PodAddresses,
@@ -25,6 +26,7 @@ from svcsim.kube.lifecycle import (
     pre_stop_ns,
     probe_port,
 )
+from svcsim.kube.pod_events import PodEvents
 from svcsim.kube.pod_record import SETTLED_SINCE_NS, Phase, PodRecord
 from svcsim.kube.probing import Prober, ProbeWorker
 from svcsim.kube.runtime import ContainerRuntime
@@ -40,7 +42,7 @@ class Kubelet:
     """One node's kubelet."""
 
     __slots__ = (
-        "_addresses", "_boots", "_client", "_clock", "_contact", "_journal", "_lease", "_networked", "_node_ips",
+        "_addresses", "_boots", "_client", "_clock", "_contact", "_events", "_journal", "_lease", "_networked", "_node_ips",
         "_phases", "_pods", "_power", "_prober", "_runtime", "_status", "_status_phase_ns", "_timings", "_watch", "node",
     )
 
@@ -61,6 +63,7 @@ class Kubelet:
         self.node = node.metadata.name
         self._client = client
         self._contact = contact
+        self._events = PodEvents(EventRecorder(client, "kubelet", node.metadata.name))
         self._clock = clock
         self._journal = journal
         self._timings = timings
@@ -137,6 +140,7 @@ class Kubelet:
         current = self._client.store.get(Node, self.node)
         if current is not None and not current.is_ready:
             self._client.update_status(with_ready(current, "True", "KubeletReady", self._clock.now))
+            self._events.node_status(current, "NodeReady")
 
     # Pods come and go.
 
@@ -225,6 +229,7 @@ class Kubelet:
                 worker = ProbeWorker(
                     self._clock, self._prober, record, index, kind, probe, probe_port(record.pod, container, probe), phase_ns,
                     lambda index, kind, good, why: self._decided(record, index, kind, why, good=good),
+                    lambda kind, probe, port, why: self._events.unhealthy(record.as_run(), kind, probe, port, why),
                 )
                 if settled:
                     worker.assume(True)
@@ -267,6 +272,8 @@ class Kubelet:
         record.started_ns = self._clock.now
         self._runtime.start(record.as_run())
         self._journal.add(self._clock.now, Happening.CONTAINER_STARTED, record.pod.metadata.key)
+        for container in record.pod.spec.containers:
+            self._events.started(record.pod, container)
         epoch = record.epoch
         self._at_relist(record, lambda: self._noticed_start(record, epoch))
 
@@ -321,6 +328,9 @@ class Kubelet:
         record.restarts += 1
         record.phase = Phase.WAITING
         self._status.report(record)
+        if wait_ns:
+            for container in record.pod.spec.containers:
+                self._events.backing_off(record.pod, container)
         delay_ns = max(0, record.finished_ns + wait_ns - self._clock.now) + self._timings.container_restart_ns
         self._later(record, delay_ns, lambda: self._start(record))
 
@@ -347,6 +357,7 @@ class Kubelet:
             grace_s = record.pod.spec.termination_grace_period_seconds
             if probe is not None and probe.termination_grace_period_seconds is not None:
                 grace_s = probe.termination_grace_period_seconds
+            self._events.stopping(record.pod, record.pod.spec.containers[index], kind)
             self._stop(record, grace_s * S, reason)
 
     # The end.
@@ -359,6 +370,8 @@ class Kubelet:
         if record.phase not in (Phase.STARTED, Phase.RUNNING):
             self._ended(record)
             return
+        for container in record.pod.spec.containers:
+            self._events.stopping(record.pod, container)
         grace_s = record.pod.metadata.deletion_grace_period_seconds
         self._stop(record, (record.pod.spec.termination_grace_period_seconds if grace_s is None else grace_s) * S, "deleted")
 
@@ -436,6 +449,9 @@ class Kubelet:
 
     def _list(self) -> None:
         self._lease.resume(self._clock.now)
+        node = self._client.store.get(Node, self.node)
+        if node is not None:
+            self._events.kubelet_started(node)
         self._report_node(self._power)
         for pod in self._client.store.list(Pod):
             if pod.spec.node_name == self.node and not pod.is_finished:

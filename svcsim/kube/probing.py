@@ -46,8 +46,8 @@ class ProbeWorker:
     """One probe of one container, through all its restarts."""
 
     __slots__ = (
-        "_clock", "_container", "_epoch", "_index", "_in_flight", "_on_decision", "_on_hold", "_phase_ns", "_port", "_prober",
-        "_record", "_state", "_stopped", "kind", "probe",
+        "_clock", "_container", "_epoch", "_index", "_in_flight", "_on_decision", "_on_failure", "_on_hold", "_phase_ns", "_port",
+        "_prober", "_record", "_state", "_stopped", "kind", "probe",
     )
 
     def __init__(
@@ -61,6 +61,7 @@ class ProbeWorker:
         port: int,
         phase_ns: int,
         on_decision: Callable[[int, ProbeKind, bool, str], None],
+        on_failure: Callable[[ProbeKind, Probe, int, str], None],
     ) -> None:
         self._clock = clock
         self._prober = prober
@@ -72,6 +73,7 @@ class ProbeWorker:
         self._port = port
         self._phase_ns = phase_ns
         self._on_decision = on_decision
+        self._on_failure = on_failure
         self._epoch = -1
         self._state = ProbeState()
         self._in_flight = False
@@ -126,6 +128,8 @@ class ProbeWorker:
         before = self._state.decided
         if self.kind is ProbeKind.READINESS and self._record.unready:
             success, reason = False, "made to fail"
+        if not success:
+            self._on_failure(self.kind, self.probe, self._port, reason)
         self._state = self._state.observe(self.probe, success)
         decided = self._state.decided
         if self.kind is not ProbeKind.READINESS and decided is False:

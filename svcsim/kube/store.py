@@ -16,6 +16,7 @@ from svcsim.engine.clock import Clock
 from svcsim.engine.streams import Stream, stream_seed
 from svcsim.errors import UsageError
 from svcsim.kube.api.pod import Pod
+from svcsim.kube.events import EventLog
 from svcsim.kube.kinds import KubeObject
 
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -97,7 +98,7 @@ class Store:
 
     __slots__ = (
         "_admissions", "_clock", "_generated", "_ids", "_listeners", "_names", "_objects", "_ordinals", "_seed", "_version",
-        "_on_available", "_on_unavailable", "available", "lost_ns",
+        "_on_available", "_on_unavailable", "available", "events", "lost_ns",
     )
 
     def __init__(self, clock: Clock, seed: int = 1) -> None:
@@ -115,6 +116,7 @@ class Store:
         self._on_unavailable: list[Callable[[], None]] = []
         self.available = True
         self.lost_ns = 0
+        self.events = EventLog()
 
     @property
     def now(self) -> int:

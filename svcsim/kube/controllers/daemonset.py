@@ -17,6 +17,7 @@ from svcsim.kube.controllers.placement import refusal
 from svcsim.kube.controllers.replicas import is_active, is_available
 from svcsim.kube.controllers.replicaset import controller_pace
 from svcsim.kube.controllers.rolling import resolve
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import Change, Event
 from svcsim.kube.timings import Timings
@@ -74,10 +75,11 @@ def surplus_and_missing(
 class DaemonSetController:
     """Keeps the pods of all DaemonSets."""
 
-    __slots__ = ("_expectations", "_informer", "_queue")
+    __slots__ = ("_events", "_expectations", "_informer", "_queue")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
+        self._events = EventRecorder(informer.client, "daemonset-controller")
         self._expectations = Expectations()
         self._queue = WorkQueue(informer.client, controller_pace(timings), self._sync)
         informer.on(DaemonSet, lambda event: self._queue.add(event.obj.metadata.key))
@@ -121,12 +123,17 @@ class DaemonSetController:
         nodes = list(self._informer.each(Node))
         surplus, missing = surplus_and_missing(daemon_set, nodes, pods)
         for pod in surplus:
-            self._expectations.delete(client, uid, pod)
+            self._delete(daemon_set, pod)
         for name in missing:
-            self._expectations.create(client, uid, daemon_pod(daemon_set, name))
+            made = self._expectations.create(client, uid, daemon_pod(daemon_set, name))
+            self._events.normal(daemon_set, "SuccessfulCreate", f"Created pod: {made.metadata.name}")
         if surplus or missing:
             return len(surplus) + len(missing)
         return self._update(daemon_set, [pod for here in pods.values() for pod in here], terminating)
+
+    def _delete(self, daemon_set: DaemonSet, pod: Pod) -> None:
+        self._expectations.delete(self._informer.client, daemon_set.metadata.uid, pod)
+        self._events.normal(daemon_set, "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
 
     def _update(self, daemon_set: DaemonSet, pods: list[Pod], terminating: int) -> int:
         if daemon_set.spec.update_strategy.type == "OnDelete":
@@ -143,5 +150,5 @@ class DaemonSetController:
         room = allowed - len(unavailable) - terminating
         sound = [pod for pod in old if pod not in unavailable][: max(0, room)]
         for pod in broken + sound:
-            self._expectations.delete(client, daemon_set.metadata.uid, pod)
+            self._delete(daemon_set, pod)
         return len(broken) + len(sound)

@@ -19,6 +19,7 @@ from svcsim.kube.api.workloads import (
 from svcsim.kube.controllers.owned_pods import controller_of, owner_reference
 from svcsim.kube.controllers.replicaset import controller_pace
 from svcsim.kube.controllers.rolling import Revision, Target, fenceposts, first_replicas, plan
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import SUFFIX_ALPHABET, AlreadyExistsError, Change, Event, with_metadata
 from svcsim.kube.timings import Timings
@@ -111,10 +112,11 @@ def revision_of(replica_set: ReplicaSet) -> Revision:
 class DeploymentController:
     """Keeps the ReplicaSets of all Deployments."""
 
-    __slots__ = ("_informer", "_queue")
+    __slots__ = ("_events", "_informer", "_queue")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
+        self._events = EventRecorder(informer.client, "deployment-controller")
         self._queue = WorkQueue(informer.client, controller_pace(timings), self._sync)
         informer.on(Deployment, lambda event: self._queue.add(event.obj.metadata.key))
         informer.on(ReplicaSet, self._owned_changed)
@@ -163,10 +165,13 @@ class DeploymentController:
         )
         if new is None and not (target.recreate and (left or any(each.replicas for each in old))):
             number = 1 + max((revision.created for revision in old_revisions), default=0)
+            size = first_replicas(target, old_revisions)
             try:
-                client.create(replica_set_for(deployment, first_replicas(target, old_revisions), number))
+                made = client.create(replica_set_for(deployment, size, number))
             except AlreadyExistsError:
                 return 0  # made a moment ago, and not in the cache yet
+            if size:
+                self._scaled(deployment, made, 0, size)
             return 1
         sizes = plan(target, revision_of(new) if new is not None else None, old_revisions, old_pods_left=left)
         for each in [*([new] if new is not None else []), *old]:
@@ -174,9 +179,16 @@ class DeploymentController:
                 annotations = {**each.metadata.annotations, DESIRED_ANNOTATION: str(deployment.replicas)}
                 spec = each.spec.model_copy(update={"replicas": sizes[each.metadata.name]})
                 client.update(with_metadata(each.model_copy(update={"spec": spec}), annotations=annotations))
+                self._scaled(deployment, each, each.replicas, sizes[each.metadata.name])
         return len(sizes) + (self._promote(new, old_revisions) if new is not None and not sizes else 0) + self._clean_up(
             deployment, new, old
         )
+
+    def _scaled(self, deployment: Deployment, replica_set: ReplicaSet, before: int, after: int) -> None:
+        if before != after:
+            way = "up" if after > before else "down"
+            text = f"Scaled {way} replica set {replica_set.metadata.name} from {before} to {after}"
+            self._events.normal(deployment, "ScalingReplicaSet", text)
 
     def _promote(self, new: ReplicaSet, old: list[Revision]) -> int:
         """A ReplicaSet that serves again after a roll-back gets the newest revision number."""

@@ -14,8 +14,9 @@ from svcsim.kube.controllers.endpointslice import StaleCacheError, slice_pace
 from svcsim.kube.controllers.endpointslice_mirroring import MIRRORING_CONTROLLER, mirror, should_mirror
 from svcsim.kube.controllers.service_pods import is_managed, services_to_sync
 from svcsim.kube.controllers.subsets import desired_endpoints
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
-from svcsim.kube.store import Change, Event
+from svcsim.kube.store import ApiError, Change, Event, UnavailableError
 from svcsim.kube.timings import Timings
 from svcsim.kube.workqueue import Pace, WorkQueue
 
@@ -23,12 +24,13 @@ from svcsim.kube.workqueue import Pace, WorkQueue
 class EndpointsController:
     """Keeps the Endpoints of all Services with a selector."""
 
-    __slots__ = ("_informer", "_queue", "_timings", "_written")
+    __slots__ = ("_events", "_informer", "_queue", "_timings", "_written")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
         self._timings = timings
         self._written: dict[str, int] = {}
+        self._events = EventRecorder(informer.client, "endpoint-controller")
         pace = Pace(
             timings.controller_workers, timings.controller_sync_ns, timings.api_write_ns, timings.controller_backoff_ns,
             timings.controller_backoff_max_ns,
@@ -71,7 +73,16 @@ class EndpointsController:
         wanted = desired_endpoints(service, pods, existing, self._timings.max_endpoints_capacity)
         if wanted is None:
             return 0
-        made = client.create(wanted) if existing is None else client.update(wanted)
+        try:
+            made = client.create(wanted) if existing is None else client.update(wanted)
+        except UnavailableError:
+            raise
+        except ApiError as error:
+            verb = "create" if existing is None else "update"
+            about = service if existing is None else existing
+            what = f"endpoint for service {key}" if existing is None else f"endpoint {key}"
+            self._events.warning(about, f"FailedTo{verb.capitalize()}Endpoint", f"Failed to {verb} {what}: {error}")
+            raise
         self._written[key] = made.metadata.resource_version
         return 1
 

@@ -14,6 +14,7 @@ from svcsim.kube.api.service import Service
 from svcsim.kube.controllers.service_pods import is_managed, services_to_sync
 from svcsim.kube.controllers.slice_reconciler import SLICE_CONTROLLER, SlicePlan, SliceSettings, reconcile
 from svcsim.kube.controllers.topology_hints import NodeShare, cpu_ratios
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import ApiError, Change, Event
 from svcsim.kube.timings import Timings
@@ -74,12 +75,13 @@ def is_own(piece: EndpointSlice) -> bool:
 class EndpointSliceController:
     """Keeps the slices of all Services with a selector."""
 
-    __slots__ = ("_expected", "_informer", "_queue", "_timings")
+    __slots__ = ("_events", "_expected", "_informer", "_queue", "_timings")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
         self._timings = timings
         self._queue = WorkQueue(informer.client, slice_pace(timings), self._sync)
+        self._events = EventRecorder(informer.client, "endpoint-slice-controller")
         self._expected: dict[str, dict[str, int]] = {}
         informer.on(Service, self._service_changed)
         informer.on(Pod, self._pod_changed)
@@ -148,5 +150,7 @@ class EndpointSliceController:
             client.delete(EndpointSlice, piece.metadata.key)
             expected[piece.metadata.name] = -1
         if plan.missing_nodes:
+            text = f"Error updating Endpoint Slices for Service {key}: node {plan.missing_nodes[0]} not found"
+            self._events.warning(service, "FailedToUpdateEndpointSlices", text)
             raise StaleCacheError(f"no node {plan.missing_nodes[0]}")
         return plan.writes

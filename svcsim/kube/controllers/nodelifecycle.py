@@ -30,6 +30,7 @@ from svcsim.kube.controllers.node_health import (
     zone_states,
 )
 from svcsim.kube.controllers.placement import toleration_of
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.pod_conditions import with_condition
 from svcsim.kube.store import ApiError, Event, NotFoundError
@@ -42,13 +43,18 @@ NODE_NOT_READY_REASON = "NodeNotReady"
 class NodeLifecycleController:
     """Watches over the nodes."""
 
-    __slots__ = ("_blind", "_everything_lost", "_evictions", "_informer", "_paces", "_renewed_ns", "_signs", "_timings")
+    __slots__ = (
+        "_blind", "_events", "_everything_lost", "_evictions", "_informer", "_paces", "_renewed_ns", "_signs",
+        "_taint_events", "_timings",
+    )
 
     def __init__(self, informer: Informer, timings: Timings, renewed_ns: Callable[[str], int]) -> None:
         """`renewed_ns(node)` reads when the node's kubelet last renewed its lease."""
         self._informer = informer
         self._renewed_ns = renewed_ns
         self._timings = timings
+        self._events = EventRecorder(informer.client, "node-controller")
+        self._taint_events = EventRecorder(informer.client, "taint-eviction-controller")
         self._signs: dict[str, Sign] = {}
         self._paces: dict[str, EvictionPace] = {}
         self._evictions: dict[str, int] = {}
@@ -114,6 +120,8 @@ class NodeLifecycleController:
         grace_ns = self._timings.node_monitor_grace_ns if condition is not None else self._timings.node_startup_grace_ns
         if status != "Unknown" and is_lost(sign, grace_ns, now):
             self._informer.client.update_status(with_ready(node, "Unknown", UNKNOWN_REASON, now))
+            if status == "True":
+                self._events.normal(node, NODE_NOT_READY_REASON, f"Node {name} status is now: {NODE_NOT_READY_REASON}")
             self._signs[name] = Sign(sign.renew_ns, sign.seen_ns, "Unknown")
 
     def _node_changed(self, event: Event) -> None:
@@ -125,6 +133,7 @@ class NodeLifecycleController:
         current = client.store.get(Node, name)
         if current is None:
             self._signs.pop(name, None)
+            self._events.normal(node, "RemovingNode", f"Node {name} event: Removing Node {name} from Controller")
             return
         key = wanted_taint(current)
         was_ready = not isinstance(old, Node) or old.is_ready
@@ -155,6 +164,7 @@ class NodeLifecycleController:
             if current is not None and current.is_ready:
                 status = with_condition(current.status, READY, "False", NODE_NOT_READY_REASON, client.clock.now)
                 client.update_status(current.model_copy(update={"status": status}))
+                self._events.warning(current, NODE_NOT_READY_REASON, "Node is not ready")
 
     def _pod_changed(self, event: Event) -> None:
         pod = event.obj
@@ -170,7 +180,8 @@ class NodeLifecycleController:
                 continue
             uid = pod.metadata.uid
             if not taints or pod.is_terminating:
-                self._evictions.pop(uid, None)
+                if self._evictions.pop(uid, None) is not None and not pod.is_terminating:
+                    self._taint_events.normal(pod, "TaintManagerEviction", f"Cancelling deletion of Pod {pod.metadata.key}")
                 continue
             if uid in self._evictions:
                 continue
@@ -201,6 +212,7 @@ class NodeLifecycleController:
         current = self._informer.client.store.get(Pod, key)
         if current is None or current.metadata.uid != uid or current.is_terminating:
             return
+        self._taint_events.normal(current, "TaintManagerEviction", f"Marking for deletion Pod {key}")
         try:
             self._informer.client.delete(Pod, key)
         except NotFoundError:

@@ -7,6 +7,7 @@ system defaults), component-helpers scheduling/corev1/helpers.go.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,6 +43,41 @@ def refusal(pod: Pod, node: Node, *, ignore_unschedulable: bool = False) -> str:
 
 
 _NOT_READY = Taint(key=NOT_READY_TAINT, effect="NoSchedule")
+
+
+def why_nowhere(pod: Pod, nodes: Iterable[Node]) -> str:
+    """Why no node takes a pod, in the scheduler's words; a node that would take it is full.
+
+    Source: pkg/scheduler/framework/types.go (FitError.Error) and the plugins' reasons.
+    """
+    everything = list(nodes)
+    if not everything:
+        return "no nodes available to schedule pods"
+    reasons = sorted(Counter(_reason(pod, node) for node in everything).items())
+    told = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons))
+    full = sum(count for reason, count in reasons if reason == _TOO_MANY)
+    total = len(everything)
+    parts = [f"{full} No preemption victims found for incoming pod"] if full else []
+    if total > full:
+        parts.append(f"{total - full} Preemption is not helpful for scheduling")
+    return f"0/{total} nodes are available: {told}. preemption: 0/{total} nodes are available: {', '.join(parts)}."
+
+
+_TOO_MANY = "Too many pods"
+
+
+def _reason(pod: Pod, node: Node) -> str:
+    refused = refusal(pod, node)
+    if refused == "node selector":
+        return "node(s) didn't match Pod's node affinity/selector"
+    if refused == "unschedulable":
+        return "node(s) were unschedulable"
+    if refused == "not ready":
+        return f"node(s) had untolerated taint {{{NOT_READY_TAINT}: }}"
+    for taint in node.spec.taints if refused else ():
+        if taint.effect != "PreferNoSchedule" and toleration_of(pod, taint) is None:
+            return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+    return _TOO_MANY
 
 
 def owner_of(pod: Pod) -> str:

@@ -9,6 +9,7 @@ from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.workloads import ReplicaSet, ReplicaStatus, ReplicationController
 from svcsim.kube.controllers.owned_pods import Expectations, controller_of, owner_reference, pod_from_template
 from svcsim.kube.controllers.replicas import deletion_order, is_active, is_available, ready_since_ns
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import Event, with_metadata
 from svcsim.kube.timings import Timings
@@ -41,11 +42,13 @@ def replica_status(owner: Replicated, pods: list[Pod], now_ns: int) -> ReplicaSt
 class ReplicaSetController:
     """Keeps the pods of one kind of owners: ReplicaSets or ReplicationControllers."""
 
-    __slots__ = ("_expectations", "_informer", "_model", "_queue")
+    __slots__ = ("_events", "_expectations", "_informer", "_model", "_queue")
 
     def __init__(self, informer: Informer, timings: Timings, model: type[Replicated] = ReplicaSet) -> None:
         self._informer = informer
         self._model = model
+        component = "replicaset-controller" if model is ReplicaSet else "replication-controller"
+        self._events = EventRecorder(informer.client, component)
         self._expectations = Expectations()
         self._queue = WorkQueue(informer.client, controller_pace(timings), self._sync)
         informer.on(model, lambda event: self._queue.add(event.obj.metadata.key))
@@ -101,13 +104,15 @@ class ReplicaSetController:
         client, uid = self._informer.client, owner.metadata.uid
         missing = min(owner.replicas - len(pods), BURST_REPLICAS)
         for _ in range(missing):
-            self._expectations.create(client, uid, pod_from_template(owner, owner.spec.template))
+            made = self._expectations.create(client, uid, pod_from_template(owner, owner.spec.template))
+            self._events.normal(owner, "SuccessfulCreate", f"Created pod: {made.metadata.name}")
         if missing >= 0:
             return missing
         surplus = min(-missing, BURST_REPLICAS)
         order = deletion_order(pods, self._related(owner, pods), client.clock.now)
         for pod in order[:surplus]:
             self._expectations.delete(client, uid, pod)
+            self._events.normal(owner, "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
         return surplus
 
     def _related(self, owner: Replicated, pods: list[Pod]) -> list[Pod]:

@@ -9,7 +9,8 @@ from collections import deque
 
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
-from svcsim.kube.controllers.placement import Load, candidates, choose_node, nodes_to_score
+from svcsim.kube.controllers.placement import Load, candidates, choose_node, nodes_to_score, why_nowhere
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import Change, Event, NotFoundError
 from svcsim.kube.timings import Timings
@@ -18,11 +19,12 @@ from svcsim.kube.timings import Timings
 class Scheduler:
     """Binds pods to nodes."""
 
-    __slots__ = ("_assumed", "_busy", "_informer", "_queue", "_queued", "_start_at", "_timings", "_waiting")
+    __slots__ = ("_assumed", "_busy", "_events", "_informer", "_queue", "_queued", "_start_at", "_timings", "_waiting")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
         self._timings = timings
+        self._events = EventRecorder(informer.client, "default-scheduler")
         self._queue: deque[str] = deque()
         self._queued: set[str] = set()
         self._waiting: dict[str, None] = {}
@@ -98,6 +100,7 @@ class Scheduler:
             self._start_at += nodes_to_score(len(fitting)) % max(1, len(fitting))
             if node is None:
                 self._waiting[key] = None
+                self._events.warning(pod, "FailedScheduling", why_nowhere(pod, self._informer.each(Node)))
             else:
                 self._bind(pod, node.metadata.name)
         self._start()
@@ -121,3 +124,5 @@ class Scheduler:
             client.update(current.model_copy(update={"spec": current.spec.model_copy(update={"node_name": node})}))
         except NotFoundError:
             self._assumed.pop(pod.metadata.key, None)
+            return
+        self._events.normal(current, "Scheduled", f"Successfully assigned {pod.metadata.key} to {node}")

@@ -15,6 +15,7 @@ from svcsim.kube.controllers.deployment import template_hash
 from svcsim.kube.controllers.owned_pods import Expectations, controller_of, pod_from_template
 from svcsim.kube.controllers.replicas import is_available
 from svcsim.kube.controllers.replicaset import controller_pace
+from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import Event
 from svcsim.kube.timings import Timings
@@ -117,10 +118,11 @@ def stateful_status(stateful_set: StatefulSet, pods: list[Pod], now_ns: int) -> 
 class StatefulSetController:
     """Keeps the pods of all StatefulSets."""
 
-    __slots__ = ("_expectations", "_informer", "_queue")
+    __slots__ = ("_events", "_expectations", "_informer", "_queue")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
+        self._events = EventRecorder(informer.client, "statefulset-controller")
         self._expectations = Expectations()
         self._queue = WorkQueue(informer.client, controller_pace(timings), self._sync)
         informer.on(StatefulSet, lambda event: self._queue.add(event.obj.metadata.key))
@@ -153,12 +155,18 @@ class StatefulSetController:
         pods = pods_by_ordinal(stateful_set, self._informer.pods_of_owner(uid))
         step = next_step(stateful_set, pods, client.clock.now)
         for ordinal in step.create:
-            self._expectations.create(client, uid, stateful_pod(stateful_set, ordinal))
+            made = self._expectations.create(client, uid, stateful_pod(stateful_set, ordinal))
+            self._tell(stateful_set, "create", made)
         for pod in step.delete:
             self._expectations.delete(client, uid, pod)
+            self._tell(stateful_set, "delete", pod)
         status = stateful_status(stateful_set, list(pods.values()), client.clock.now)
         writes = len(step.create) + len(step.delete)
         if status != stateful_set.status:
             client.update_status(stateful_set.model_copy(update={"status": status}))
             writes += 1
         return writes
+
+    def _tell(self, stateful_set: StatefulSet, verb: str, pod: Pod) -> None:
+        text = f"{verb} Pod {pod.metadata.name} in StatefulSet {stateful_set.metadata.name} successful"
+        self._events.normal(stateful_set, f"Successful{verb.capitalize()}", text)
