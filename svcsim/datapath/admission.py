@@ -42,7 +42,7 @@ def answer_misses_translation(connection: Connection) -> bool:
     could translate back. kube-proxy sends so in IPVS mode with externalTrafficPolicy Local (pkg/proxy/ipvs/proxier.go,
     syncEndpoint).
     """
-    return connection.rewritten and connection.source == connection.namespace.address
+    return connection.rewritten and connection.source == connection.client_address
 
 
 class Gate:
@@ -77,7 +77,7 @@ class Gate:
         uniform = connection.pick_uniform
         near = host is connection.entry_host
         if near:
-            source = connection.source = connection.namespace.address
+            source = connection.source = connection.client_address
             source_port = connection.source_port = connection.client_port
             destination = connection.destination
             destination_port = connection.destination_port
@@ -128,8 +128,8 @@ class Gate:
         new_port = decision.destination_port
         if decision.masquerade:
             connection.flags |= _MASQUERADED
-            source = host.address
-            source_port = self.fabric.masquerade_port(host, connection, new_destination, new_port)
+            source = host.namespace.towards(new_destination)
+            source_port = self.fabric.masquerade_port(source, host, connection, new_destination, new_port)
             if not source_port:
                 self.cause = "no port to masquerade"
                 return LOST

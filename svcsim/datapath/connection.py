@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from svcsim.engine.hop import Hop, Step
+from svcsim.linux.address import LAST_IPV4
 from svcsim.linux.packet import TCP
 from svcsim.linux.tcp import INITIAL_WINDOW_SEGMENTS
 
@@ -152,12 +153,13 @@ class Connection(Hop):
     another. `window` and `client_window` are the congestion windows of server and client, in segments. While its first packet
     travels, `departure_ns` is when it leaves the host that it is on, `source` and `backend_address` are where it comes from and
     where it is going. `endpoint_host` is where the endpoint is if a proxy on `server_host` leads to it. `client` is None once the
-    client needs to hear nothing of it any more.
+    client needs to hear nothing of it any more. `client_address` is its own of the destination's family, 0 if none.
     """
 
     __slots__ = (
-        "backend_address", "backend_port", "backward", "client", "client_port", "client_window", "deadline_ns", "decisions",
-        "departure_ns", "destination", "destination_port", "endpoint", "endpoint_host", "entry_host", "far_entry", "flags",
+        "backend_address", "backend_port", "backward", "client", "client_address", "client_port", "client_window", "deadline_ns",
+        "decisions", "departure_ns", "destination", "destination_port", "endpoint", "endpoint_host", "entry_host", "far_entry",
+        "flags",
         "flow", "forward", "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal",
         "pick_uniform", "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules",
         "server", "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag", "used",
@@ -187,6 +189,7 @@ class Connection(Hop):
     ) -> None:
         self.client = client
         self.namespace = namespace
+        self.client_address = namespace.ipv6 if destination > LAST_IPV4 else namespace.ipv4
         self.client_port = client_port
         self.destination = destination
         self.destination_port = destination_port

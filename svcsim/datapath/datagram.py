@@ -52,6 +52,9 @@ class Datagrams:
         request.phase = REQUEST
         request.position = request.transmission = request.extra_ns = request.tail_ns = 0
         connection.request = request
+        if not connection.client_address:  # ENETUNREACH: it has no address of the destination's family
+            self.fabric.later(0, lambda: self._fail(request, Outcome.NO_ROUTE))
+            return
         self.fabric.counts.sent += 1
         connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + connection.namespace.index) & 0xFFFF
         host = connection.namespace.host
@@ -59,7 +62,10 @@ class Datagrams:
             connection.entry_host = host
             self._enter(request, host, Hook.OUTPUT if connection.namespace.is_host else Hook.PREROUTING)
             return
-        entry = self.fabric.entry_host(connection.destination, host, connection.pick_uniform)
+        entry = self.fabric.entry_host(
+            connection.client_address, connection.protocol, connection.destination, connection.destination_port,
+            connection.key,
+        )
         route = self.fabric.route(host, entry) if entry is not None else None
         if entry is None or route is None:
             self.fabric.drop("no route")
@@ -126,7 +132,7 @@ class Datagrams:
             return
         connection.server_host = target
         if target is host:
-            if connection.backend_address == connection.namespace.address and not fabric.settings.hairpin:
+            if connection.backend_address == connection.client_address and not fabric.settings.hairpin:
                 fabric.drop("no hairpin")
                 return
             request.callbacks = self._at_socket
@@ -139,7 +145,9 @@ class Datagrams:
         if route is None or not target.up:
             fabric.drop("node unreachable")
             if fabric.settings.segment == "l2":
-                fails_at_ns = host.neighbours.fails_at(target.address, connection.departure_ns)
+                fails_at_ns = host.neighbours.fails_at(
+                    target.namespace.towards(connection.backend_address), connection.departure_ns
+                )
                 self._unresolved(request, host, fails_at_ns)
             return
         self._travel(request, route, self._at_server_host)
@@ -209,7 +217,7 @@ class Datagrams:
         connection = request.connection
         client_host = connection.namespace.host
         now = fabric.clock.now
-        if not host.icmp.allow(connection.namespace.address, now):
+        if not host.icmp.allow(connection.client_address, now):
             return
         delay_ns = max(0, at_ns - now) + client_host.charges.udp_receive_ns
         if client_host is not host:
@@ -217,15 +225,14 @@ class Datagrams:
             if route is None:
                 return
             delay_ns += route.delay_ns
+        fabric.later(delay_ns, lambda: self._fail(request, outcome))
 
-        def arrive() -> None:
-            if request.live:
-                request.live = False
-                request.deadline_ns = 0
-                connection.request = None
-                request.client.failed(request, outcome, fabric.clock.now)
-
-        fabric.later(delay_ns, arrive)
+    def _fail(self, request: Request, outcome: Outcome) -> None:
+        if request.live:
+            request.live = False
+            request.deadline_ns = 0
+            request.connection.request = None
+            request.client.failed(request, outcome, self.fabric.clock.now)
 
     def close(self, connection: Connection) -> None:
         """The client closes its socket; conntrack forgets the flow by time-out only."""

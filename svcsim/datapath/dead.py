@@ -44,7 +44,7 @@ class DeadAddresses:
         if self.fabric.settings.segment == "l3":
             handshakes.await_retransmission(connection)
             return
-        fails_at_ns = near.neighbours.fails_at(far.address, departure_ns)
+        fails_at_ns = near.neighbours.fails_at(far.namespace.towards(connection.backend_address), departure_ns)
         self._when_unresolved(connection, near, fails_at_ns, handshakes)
 
     def _when_unresolved(self, connection: Connection, host: Host, at_ns: int, handshakes: Handshakes) -> None:

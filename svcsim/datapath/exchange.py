@@ -319,7 +319,7 @@ class Exchanges:
     def _port_unreachable(self, request: Request) -> None:
         connection = request.connection
         host = connection.server_host
-        if host.up and host.icmp.allow(connection.namespace.address, self._environment._now):
+        if host.up and host.icmp.allow(connection.client_address, self._environment._now):
             self.fabric.later(self.return_delay_ns(connection), lambda: self._on_port_unreachable(request))
 
     def _on_port_unreachable(self, request: Request) -> None:
@@ -340,7 +340,7 @@ class Exchanges:
         namespace = connection.namespace
         key = (
             namespace.host.index, connection.entry_host.index, connection.server_host.index, connection.queue & 63,
-            connection.rewritten, connection.source != namespace.address, connection.protocol,
+            connection.rewritten, connection.source != connection.client_address, connection.protocol,
         )
         paths = self._paths.get(key)
         if paths is None:
@@ -431,7 +431,7 @@ class Exchanges:
         charges = host.charges
         if not connection.rewritten or host is not connection.entry_host:
             return charges.plain_packet_ns
-        if connection.source != connection.namespace.address:
+        if connection.source != connection.client_address:
             return charges.nat_packet_ns + charges.masquerade_packet_ns
         return charges.nat_packet_ns
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from svcsim.network.topology import Route, Topology
 
 
+RouteIn = Callable[[int, int, int, int], "Host | None"]
+"""How packets from outside to an address get into the cluster: (client, protocol, port, key of the connection) -> node."""
+
+
 @dataclass(frozen=True, slots=True)
 class FabricSettings:
     """How the network answers for what is not there, and the kernels' timers."""
@@ -75,7 +79,7 @@ class Fabric:
         self.hosts: list[Host] = []
         self.namespaces: dict[int, Namespace] = {}
         self.homes: dict[int, Host] = {}
-        self.outside_routes: dict[int, Callable[[float], Host | None]] = {}
+        self.outside_routes: dict[int, RouteIn] = {}
         self.counts = PacketCounts()
         self.masquerade_pools: dict[tuple[int, int, int, int], PortAllocator] = {}
         self.seed = seed
@@ -83,32 +87,36 @@ class Fabric:
         self.jitter = Stream(seed, "network/jitter")
 
     def add_host(self, host: Host) -> None:
-        """Connect a host; its own address is reachable from now on."""
+        """Connect a host; its own addresses are reachable from now on."""
         self.hosts.append(host)
-        self.namespaces[host.address] = host.namespace
-        self.homes[host.address] = host
+        self.add_namespace(host.namespace)
 
     def add_namespace(self, namespace: Namespace) -> None:
-        """A pod's sandbox got its address."""
-        self.namespaces[namespace.address] = namespace
-        self.homes[namespace.address] = namespace.host
+        """A pod's sandbox got its addresses."""
+        for address in namespace.addresses:
+            self.namespaces[address] = namespace
+            self.homes[address] = namespace.host
 
     def remove_namespace(self, namespace: Namespace) -> None:
-        """A sandbox is gone; its address still leads to its node, where nobody answers any more."""
+        """A sandbox is gone; its addresses still lead to its node, where nobody answers any more."""
         namespace.alive = False
         namespace.listeners.clear()
-        if self.namespaces.get(namespace.address) is namespace:
-            del self.namespaces[namespace.address]
+        for address in namespace.addresses:
+            if self.namespaces.get(address) is namespace:
+                del self.namespaces[address]
 
     def route(self, source: Host, target: Host) -> Route | None:
         """How packets go from host to host now; None when nothing gets there."""
         return self.topology.route(source.name, target.name)
 
-    def entry_host(self, address: int, source: Host, uniform: float) -> Host | None:
-        """The node at which a packet from outside enters the cluster, by its destination."""
+    def entry_host(self, client: int, protocol: int, address: int, port: int, key: int) -> Host | None:
+        """The host that a packet from outside reaches first, by its destination; None if no way leads there.
+
+        `key` names its connection: packets of one connection take one way as long as there are the same ways.
+        """
         routed = self.outside_routes.get(address)
         if routed is not None:
-            return routed(uniform)
+            return routed(client, protocol, port, key)
         return self.homes.get(address)
 
     def is_lost(self, connection: Connection, route: Route) -> bool:
@@ -123,12 +131,14 @@ class Fabric:
         connection.ordinal += 1
         return round(-route.jitter_ns * math.log1p(-self.jitter.uniform(connection.key, connection.ordinal)))
 
-    def masquerade_port(self, host: Host, connection: Connection, destination: int, destination_port: int) -> int:
-        """A source port on the host that no other flow to this destination has; 0 if all are taken."""
-        key = (host.address, destination, destination_port, connection.protocol)
+    def masquerade_port(
+        self, source: int, host: Host, connection: Connection, destination: int, destination_port: int
+    ) -> int:
+        """A port of one of the host's addresses that no other flow to this destination has; 0 if all are taken."""
+        key = (source, destination, destination_port, connection.protocol)
         pool = self.masquerade_pools.get(key)
         if pool is None:
-            offset = splitmix64(host.address ^ destination << 16 ^ destination_port)
+            offset = splitmix64(source ^ destination << 16 ^ destination_port)
             pool = self.masquerade_pools[key] = PortAllocator(offset, first=1024, last=65535)
         now = self.clock.now
         port = pool.take(now)

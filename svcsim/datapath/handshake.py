@@ -56,7 +56,10 @@ class Handshakes:
         """The client calls connect(), now."""
         namespace = connection.namespace
         connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + namespace.index) & 0xFFFF
-        self._send_syn(connection)
+        if connection.client_address:
+            self._send_syn(connection)
+        else:  # ENETUNREACH: it has no address of the destination's family
+            self.fabric.later(0, lambda: self.fail(connection, Outcome.NO_ROUTE))
 
     def _send_syn(self, connection: Connection) -> None:
         fabric = self.fabric
@@ -67,7 +70,9 @@ class Handshakes:
         if host.is_node:
             self._enter(connection, host, _OUTPUT if namespace.is_host else _PREROUTING)
             return
-        entry = fabric.entry_host(connection.destination, host, connection.pick_uniform)
+        entry = fabric.entry_host(
+            connection.client_address, connection.protocol, connection.destination, connection.destination_port, connection.key
+        )
         route = fabric.route(host, entry) if entry is not None else None
         if entry is None or route is None:
             self._lost(connection, "no route")
@@ -112,7 +117,7 @@ class Handshakes:
             return
         connection.server_host = target
         if target is host:
-            if address == connection.namespace.address and not fabric.settings.hairpin:
+            if address == connection.client_address and not fabric.settings.hairpin:
                 self._lost(connection, "no hairpin")
                 return
             connection.callbacks = self._at_listener
@@ -274,7 +279,7 @@ class Handshakes:
     def icmp_error(self, connection: Connection, host: Host, at_ns: int, outcome: Outcome) -> None:
         """An ICMP error to the client, if the host's limit for this client allows one; else silence."""
         now = self._environment._now
-        if not host.icmp.allow(connection.namespace.address, now):
+        if not host.icmp.allow(connection.client_address, now):
             self.await_retransmission(connection)
             return
         delay_ns = at_ns - now + connection.namespace.host.charges.client_receive_ns

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
+from svcsim.linux.address import LAST_IPV4
 from svcsim.linux.conntrack import Conntrack
 from svcsim.linux.icmp import IcmpLimiter
 from svcsim.linux.neighbour import Neighbours
-from svcsim.linux.packet import TCP, Decision, FirstPacketPath, Packet, Verdict
+from svcsim.linux.packet import TCP, Decision, FirstPacketPath, Packet, Step, Verdict
 
 if TYPE_CHECKING:
     from svcsim.datapath.connection import Connection, Request
@@ -85,6 +86,10 @@ class NoRules:
         """Route as it is."""
         return Decision(Verdict.NO_MATCH, packet.destination, packet.destination_port)
 
+    def walk(self, packet: Packet, uniform: float, now_ns: int) -> tuple[Decision, list[Step]]:
+        """The same, after no rule at all."""
+        return self.decide(packet, uniform, now_ns), []
+
 
 class SynAnswer(IntEnum):
     """What a listener does with a SYN."""
@@ -116,7 +121,8 @@ class Host:
     """A machine: a Kubernetes node, or one outside the cluster.
 
     `queues` holds, for each softirq queue, the instant at which it will be free; a flow's hash picks the queue. A host
-    outside the cluster costs nothing and tracks nothing.
+    outside the cluster costs nothing and tracks nothing. `address` is the primary one; `further` is that of the other family, 0
+    if it has none.
     """
 
     __slots__ = (
@@ -126,7 +132,7 @@ class Host:
 
     def __init__(
         self, name: str, index: int, address: int, charges: Charges, cores: int, conntrack: Conntrack, icmp: IcmpLimiter,
-        neighbours: Neighbours, *, is_node: bool,
+        neighbours: Neighbours, *, is_node: bool, further: int = 0,
     ) -> None:
         self.name = name
         self.index = index
@@ -140,26 +146,37 @@ class Host:
         self.is_node = is_node
         self.up = True
         self.proxy_ns = 0
-        self.namespace = Namespace(name, address, self, index=index, is_host=True)
+        self.namespace = Namespace(name, address, self, index=index, is_host=True, further=further)
 
 
 class Namespace:
-    """A network namespace with an address: a pod's sandbox, or a host's own.
+    """A network namespace with an address, or one of each family: a pod's sandbox, or a host's own.
 
-    `listeners` maps (protocol, port) to the process there. A namespace that is gone stays in nobody's hands: connections
-    that still know it find `alive` false.
+    `address` is the primary one, `ipv4` and `ipv6` are those by family, 0 where it has none. `listeners` maps (protocol, port) to
+    the process there. A namespace that is gone stays in nobody's hands: connections that still know it find `alive` false.
     """
 
-    __slots__ = ("address", "alive", "hairpin", "host", "index", "is_host", "listeners", "name")
+    __slots__ = ("address", "alive", "hairpin", "host", "index", "ipv4", "ipv6", "is_host", "listeners", "name")
 
     def __init__(
-        self, name: str, address: int, host: Host, *, index: int, is_host: bool = False, hairpin: bool = True
+        self, name: str, address: int, host: Host, *, index: int, is_host: bool = False, hairpin: bool = True, further: int = 0
     ) -> None:
         self.name = name
         self.address = address
+        self.ipv4, self.ipv6 = (further, address) if address > LAST_IPV4 else (address, further)
         self.host = host
         self.index = index
         self.is_host = is_host
         self.hairpin = hairpin
         self.alive = True
         self.listeners: dict[tuple[int, int], Listener] = {}
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """All its addresses, the primary one first."""
+        further = self.ipv4 if self.address == self.ipv6 else self.ipv6
+        return (self.address, further) if further else (self.address,)
+
+    def towards(self, address: int) -> int:
+        """Its own address of another's family, from which it sends there; 0 if it has none."""
+        return self.ipv6 if address > LAST_IPV4 else self.ipv4

@@ -147,7 +147,7 @@ class Session:
         if self.attempt >= len(process.timeouts.tcp_ns):
             network.handshakes.reset(self.front)
             return
-        chosen = self.pick(self.front.namespace.address, self.attempt > 0)
+        chosen = self.pick(self.front.client_address, self.attempt > 0)
         if chosen is None:
             network.handshakes.reset(self.front)
             return

@@ -69,7 +69,7 @@ class UdpProxyPort:
         process.network.fabric.later(ready_ns - now_ns, lambda: self._send(request, back))
 
     def _dial(self, front: Connection, now_ns: int) -> _ClientSocket | None:
-        chosen = self.pick(front.namespace.address, False)
+        chosen = self.pick(front.client_address, False)
         if chosen is None:
             return None
         process = self.process

@@ -17,6 +17,8 @@ from typing import NewType
 
 Address = NewType("Address", int)
 
+LAST_IPV4 = (1 << 32) - 1
+"""Every address above this number is one of IPv6."""
 _IPV6_BIT = 1 << 128
 _IPV6_MASK = _IPV6_BIT - 1
 

@@ -117,7 +117,7 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
     host: Host | None = namespace.host
     hook = Hook.OUTPUT if namespace.is_host else Hook.PREROUTING
     if not namespace.host.is_node:
-        host, hook = fabric.entry_host(address, namespace.host, uniform), Hook.PREROUTING
+        host, hook = fabric.entry_host(namespace.address, protocol, address, port, int(uniform * (1 << 53))), Hook.PREROUTING
     if host is None:
         raise UsageError(f"--to: nothing outside the cluster knows a way to {format_address(address)}; use a node's address")
     packet = Packet(protocol, namespace.address, FIRST_PORT, address, port, hook)
