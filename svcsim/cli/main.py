@@ -16,8 +16,13 @@ from svcsim.version import __version__
 
 COMMANDS = {
     "run": "Simulate a scenario: tables, figures, a folder of results.",
+    "compare": "Run variants in pairs: differences with intervals, and a verdict on each.",
     "validate": "Check scenario files without running them.",
     "trace": "Print a packet's way through the cluster, rule by rule.",
+    "rules": "Print what kube-proxy has programmed on a node, as the node's tools do.",
+    "dns": "Look a name up in the cluster, query by query, or serve its names.",
+    "get": "Print the cluster's objects at a time, as kubectl would.",
+    "events": "Print the cluster's events, as kubectl would.",
     "plot": "Draw the figures of a folder of results.",
     "schema": "Print the JSON Schema of the scenario file.",
 }

@@ -38,19 +38,71 @@ def overrides_of(
     return found
 
 
-def _proxy(mode: str) -> dict[str, str]:
+def comparison_of(over: Sequence[str]) -> dict[str, Any]:
+    """The override that compares these in place of what the scenario compares; nothing without any.
+
+    Each is `PATH=VALUE,VALUE,…`, values read as YAML; a comma within brackets or quotes belongs to its value. Of
+    `kubernetes.proxy` the values are modes, as `ipvs/lc`.
+
+    >>> comparison_of(["cluster.nodes.count=3,6"])
+    {'compare': {'cluster.nodes.count': [3, 6]}}
+    """
+    axes: dict[str, Any] = {}
+    for text in over:
+        path, equals, values = text.partition("=")
+        path = path.strip()
+        listed = values_of(values)
+        if not equals or not path or not listed:
+            example = "--over kubernetes.proxy=iptables,ipvs/rr"
+            raise UsageError(f"--over takes PATH=VALUE,VALUE,… as in {example} (got {text[:60]!r})")
+        if path in axes:
+            raise UsageError(f"--over {path} is given twice")
+        modes = path == "kubernetes.proxy" and all(isinstance(value, str) for value in listed)
+        axes[path] = {str(mode): _proxy(str(mode), "--over") for mode in listed} if modes else listed
+    return {"compare": axes} if axes else {}
+
+
+def values_of(text: str) -> list[Any]:
+    """The values of a list without brackets, each read as YAML.
+
+    >>> values_of("10,100,'a,b'")
+    [10, 100, 'a,b']
+    """
+    from svcsim.yamlsource import scalar
+
+    return [scalar(part.strip()) for part in _split(text) if part.strip()]
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, quote, start = [], 0, "", 0
+    for place, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth -= 1
+        elif sign == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [*parts, text[start:]]
+
+
+def _proxy(mode: str, option: str = "--mode") -> dict[str, str]:
     """`ipvs/lc` is mode ipvs with scheduler lc; the backends of iptables are `iptables/nft` and `iptables/legacy`."""
     from svcsim.scenario.kubernetes import BACKENDS, MODES, SCHEDULERS
     from svcsim.spelling import nearest
 
     name, slash, detail = mode.partition("/")
     if name not in MODES:
-        raise UsageError(f"--mode: there is no proxy mode {name[:60]!r}{nearest(name, MODES)}")
+        raise UsageError(f"{option}: there is no proxy mode {name[:60]!r}{nearest(name, MODES)}")
     details = {"ipvs": SCHEDULERS, "iptables": BACKENDS}.get(name, ())
     if slash and detail not in details:
         what = {"ipvs": "scheduler of IPVS", "iptables": "backend of iptables"}.get(name)
-        hint = f"there is no {what} {detail[:60]!r}{nearest(detail, details, listed=20)}" if what else f"write --mode {name}"
-        raise UsageError(f"--mode {mode[:60]}: {hint}")
+        hint = f"there is no {what} {detail[:60]!r}{nearest(detail, details, listed=20)}" if what else f"write {option} {name}"
+        raise UsageError(f"{option} {mode[:60]}: {hint}")
     if not slash:
         return {"mode": name}
     return {"mode": name, "scheduler": detail} if name == "ipvs" else {"mode": name, "backend": detail}

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from svcsim.errors import UsageError
-
 if TYPE_CHECKING:
     from svcsim.scenario.model import Scenario
 
@@ -61,18 +59,11 @@ def _call(scenario: Path, settings: tuple[str, ...], modes: tuple[str, ...]) -> 
     return shlex.join(words)
 
 
-def _check_place(path: Path) -> None:
-    """UsageError if no file can be written there; asked before a run, not after it."""
-    if not path.parent.is_dir():
-        raise UsageError(f"can't write {path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise UsageError(f"can't write {path}: it is a folder")
-
-
 def _simulate(
     scenario: Scenario, call: str, only: tuple[str, ...], jobs: int | None, out: Path | None, no_out: bool, figures: bool,
     records: str, json_path: Path | None, quiet: bool,
 ) -> None:
+    from svcsim.cli.writing import check_place, write_text
     from svcsim.report.progress import Progress
     from svcsim.report.scene import scene_of
     from svcsim.report.terminal import footer, header, ink_for, printable, report
@@ -91,8 +82,8 @@ def _simulate(
 
     if out is not None and not no_out:
         check_free(out)
-    if json_path is not None and str(json_path) != "-":
-        _check_place(json_path)
+    if json_path is not None:
+        check_place(json_path)
     work = jobs_of(scenario, only)
     expected = scenario.expectations()
     expectations = [each for each in expected if any(each.is_about(job.label) for job, _ in work)]
@@ -128,13 +119,6 @@ def _simulate(
         )
         say(footer(folder))
     if json_path is not None:
-        text = dumps(summary(comparison, verdicts))
-        if str(json_path) == "-":
-            click.echo(text.rstrip("\n"))
-        else:
-            try:
-                json_path.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise UsageError(f"can't write {json_path}: {error.strerror or error}") from None
+        write_text(json_path, dumps(summary(comparison, verdicts)))
     if not all(verdict.holds for verdict in verdicts):
         raise SystemExit(1)

@@ -18,6 +18,8 @@ from svcsim.units import S
 
 _BAR = 26
 _EVERY_S = 0.1
+_FEW = 5
+"""Of so many runs no estimate of the time left is given: they differ too much."""
 _CLEAR = "\r\x1b[K"
 
 
@@ -65,6 +67,8 @@ class Progress:
             (run, (_, at)), = self._going.items()
             facts.append(f"{run} at {at / S:.0f} s")
         facts += [f"{requests:,} requests", f"{requests / max(passed, 1e-3):,.0f} requests/s", _wall(passed)]
+        if self._finished and done < self._runs and self._runs > _FEW:
+            facts.append(f"about {_wall(passed / done * (self._runs - done))} left")
         return " · ".join(facts)
 
     def _fitted(self) -> str:

@@ -20,6 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from svcsim.errors import UsageError
+
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#333333", "#C9B800"
 
@@ -231,3 +233,18 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", metadata={"Software": None})
     return svg, png
+
+
+def save_as(figure: Figure, path: Path) -> None:
+    """Write a figure to one file, of the kind that its name ends in; UsageError if that is none of svg, png and pdf."""
+    kind = path.suffix.removeprefix(".").lower()
+    metadata: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": None}, "png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None},
+    }
+    if kind not in metadata:
+        raise UsageError(f"a figure is written as .svg, .png or .pdf (got {path.name})")
+    with styled():
+        try:
+            figure.savefig(path, format=kind, metadata=metadata[kind])
+        except OSError as error:
+            raise UsageError(f"can't write {path}: {error.strerror or error}") from None

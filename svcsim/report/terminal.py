@@ -133,16 +133,17 @@ def report(comparison: Comparison, verdicts: Sequence[Verdict] = (), ink: Ink = 
 
 def mode_table(comparison: Comparison, ink: Ink = Ink()) -> str:
     """The table a mode: requests, success, latencies of successes, CPU of the proxies, balance."""
-    return _table(mode_rows(comparison.variants), ink)
+    return table(mode_rows(comparison.variants), ink)
 
 
 def workload_table(comparison: Comparison, ink: Ink = Ink()) -> str:
     """The table a workload and mode, where there are several workloads; what they share is in the table a mode."""
     rows = workload_rows(comparison.variants)
-    return _table(rows, ink) if rows else ""
+    return table(rows, ink) if rows else ""
 
 
-def _table(rows: Rows, ink: Ink) -> str:
+def table(rows: Rows, ink: Ink, left: Sequence[int] = (0,)) -> str:
+    """Rows in columns, the first row a heading; those columns that `left` names are set to the left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     others, gaps = sum(widths[1:]), len(widths) - 1
     gap = next((gap for gap in (3, 2) if widths[0] + others + gap * gaps <= WIDTH), 1)
@@ -151,7 +152,8 @@ def _table(rows: Rows, ink: Ink) -> str:
     lines = []
     for index, row in enumerate(rows):
         cells = [firsts[index].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        for column, (cell, width) in enumerate(zip(row[1:], widths[1:], strict=True), start=1):
+            cells.append(cell.ljust(width) if column in left else cell.rjust(width))
         line = (" " * gap).join(cells).rstrip()
         lines.append(ink.bold(line) if index == 0 else line)
     return "\n".join(lines)
@@ -186,7 +188,7 @@ def intervals(comparison: Comparison, ink: Ink = Ink()) -> str:
     rows: Rows = [("mean ± 95%", *(metric.removeprefix("latency.") for metric in _INTERVALS))]
     rows += [row for variant in comparison if (row := _interval_row(variant))]
     rows[0] = tuple(cell.replace("p999", "p99.9").replace("success", "succeeded") for cell in rows[0])
-    return _table(rows, ink) if len(rows) > 1 else ""
+    return table(rows, ink) if len(rows) > 1 else ""
 
 
 def _interval_row(variant: Variant) -> tuple[str, ...]:
@@ -295,9 +297,9 @@ def reasons_block(comparison: Comparison, ink: Ink = Ink()) -> str:
         counts = (variant.measured.reasons.get(outcome, 0) for outcome in outcomes)
         by_mode.append((variant.label, f"{variant.measured.failures:,}", *(f"{count:,}" for count in counts)))
     by_reason = list(zip(*by_mode, strict=True))
-    tables = [_table(by_mode, ink), _table(by_reason, ink)]
-    table = min(tables, key=lambda text: max(WIDTH, *(len(visible(line)) for line in text.splitlines())))
-    return f"{table}\n{never_sent}" if gone else table
+    tables = [table(by_mode, ink), table(by_reason, ink)]
+    narrower = min(tables, key=lambda text: max(WIDTH, *(len(visible(line)) for line in text.splitlines())))
+    return f"{narrower}\n{never_sent}" if gone else narrower
 
 
 def expectations_block(verdicts: Sequence[Verdict], comparison: Comparison, ink: Ink = Ink()) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -33,6 +33,14 @@ class Unit(StrEnum):
     SHARE = "share"  # 0 to 1; bounds as `99.9%`
     COUNT = "count"  # bounds as a bare number
     RATIO = "ratio"  # bounds as a bare number
+
+
+class Preference(StrEnum):
+    """Which way a figure is better."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+    NEITHER = "neither"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class Metric:
     words: str
     of_fault: bool
     measure: Measure
+    better: Preference = Preference.LOWER
 
     def text(self, value: float) -> str:
         """A value of this figure for a person."""
@@ -198,7 +207,10 @@ def _metrics() -> Iterator[Metric]:
     yield of_fault("synced", duration, words, _elapsed("last_synced_ns"))
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _metrics()})
+_BETTER = {"success": Preference.HIGHER, "requests": Preference.NEITHER}
+METRICS: Mapping[str, Metric] = MappingProxyType({
+    metric.name: replace(metric, better=_BETTER.get(metric.name, Preference.LOWER)) for metric in _metrics()
+})
 """Every figure by its name."""
 
 _ALIASES = {"latency.p99.9": "latency.p999", "latency_all.p99.9": "latency_all.p999", "errors": "error_rate"}

@@ -1,0 +1,62 @@
+"""Figures asked for in words, in the grammar of `expect` without a bound: `p99`, `web: latency.p99 during fault[0]..+30s`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from svcsim.errors import UsageError
+from svcsim.results.measured import Figure
+from svcsim.results.metrics import Question, metric_named
+from svcsim.scenario.expect import fault_reference, metric_name, parse_window
+from svcsim.scenario.model import Scenario
+from svcsim.spelling import nearest
+
+_FIGURE = re.compile(
+    r"(?:(?P<workload>[a-z0-9][-a-z0-9.]*)\s*:\s*)?(?P<metric>[A-Za-z_][\w.]*(?:\(\d+(?:\.\d+)?\))?)"
+    r"(?:\s+of\s+(?:fault)?\s*\[?(?P<fault>[a-z0-9][-a-z0-9.]*)\]?)?(?:\s+during\s+(?P<during>\S+))?"
+)
+
+STEADY = ("latency.p50", "latency.p99", "latency.p999", "latency.mean", "success", "proxy_cpu", "balance")
+"""What is compared unless something else is asked for."""
+WITH_FAULTS = ("fault_failures", "outage")
+"""And what beside it where a scenario has faults."""
+
+
+def figures_of(scenario: Scenario, texts: Sequence[str] = ()) -> tuple[Figure, ...]:
+    """The figures that texts ask of a scenario; without any, those that are usually compared.
+
+    UsageError for a text that is none, an unknown metric, workload or fault.
+    """
+    wanted = list(texts) or [*STEADY, *(WITH_FAULTS if scenario.faults else ())]
+    found = [figure_of(scenario, text) for text in wanted]
+    return tuple({figure.text: figure for figure in found}.values())
+
+
+def figure_of(scenario: Scenario, text: str) -> Figure:
+    """One figure; see `figures_of`."""
+    match = _FIGURE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"not a figure: {text[:80]!r} (write 'p99', 'web: success' or 'latency.p99 during 5s..30s')")
+    metric = metric_named(metric_name(match["metric"]))
+    workload, fault = match["workload"], None
+    names = [each.name for each in scenario.workloads]
+    if workload is not None and workload not in names:
+        raise UsageError(f"{text}: there is no workload {workload!r}{nearest(workload, names)}")
+    if match["fault"] is not None:
+        fault = scenario.fault_index(fault_reference(match["fault"]))
+        if fault is None:
+            raise UsageError(f"{text}: there is no fault {match['fault']!r} (they are counted from 0)")
+        if not metric.of_fault:
+            raise UsageError(f"{text}: {metric.name} is not a figure of a fault; write 'during fault[{match['fault']}]..+30s'")
+    if metric.of_fault and (workload is not None or match["during"]):
+        raise UsageError(f"{text}: {metric.name} is a figure of a fault and knows neither workload nor window")
+    start_ns = end_ns = None
+    if match["during"]:
+        try:
+            start_ns, end_ns = scenario.window_ns(parse_window(match["during"]))
+        except ValueError as error:
+            raise UsageError(f"{text}: {error}") from None
+    parts = [f"{workload}:" if workload else "", metric.name, f"of fault[{match['fault']}]" if match["fault"] else ""]
+    parts.append(f"during {match['during']}" if match["during"] else "")
+    return Figure(" ".join(part for part in parts if part), metric.name, Question(workload, start_ns, end_ns, fault))
