@@ -21,8 +21,8 @@ from svcsim.kubeproxy.ipvs_proxier import IpvsProxier
 from svcsim.kubeproxy.ipvs_sets import Membership, set_name
 from svcsim.linux.address import Prefix, format_endpoint
 from svcsim.linux.ipvs.connections import IpvsConnection
+from svcsim.linux.ipvs.fates import Dropped
 from svcsim.linux.ipvs.services import VirtualService
-from svcsim.linux.ipvs.table import Dropped
 from svcsim.linux.netfilter.recent import RecentState
 from svcsim.linux.netfilter.rules import Ruleset
 from svcsim.linux.netfilter.walk import KernelState, Walk

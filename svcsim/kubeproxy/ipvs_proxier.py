@@ -26,8 +26,9 @@ from svcsim.kubeproxy.service_ports import ServicePortName
 from svcsim.kubeproxy.settings import ProxySettings
 from svcsim.kubeproxy.sync_loop import Prepared
 from svcsim.linux.address import Address, Prefix, is_ipv6
+from svcsim.linux.ipvs.keys import service_key
 from svcsim.linux.ipvs.services import VirtualService
-from svcsim.linux.ipvs.table import IpvsTable, service_key
+from svcsim.linux.ipvs.table import IpvsTable
 from svcsim.linux.netfilter.rules import Ruleset
 from svcsim.linux.packet import SCTP, TCP
 

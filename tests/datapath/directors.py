@@ -2,8 +2,9 @@
 
 from svcsim.kubeproxy.userspace_proxy import DialTimeouts, ProxyCharges, ProxyPort, ProxyProcess
 from svcsim.kubeproxy.userspace_udp import UdpProxyPort
+from svcsim.linux.ipvs.fates import Dropped
 from svcsim.linux.ipvs.settings import IpvsSysctls
-from svcsim.linux.ipvs.table import Dropped, IpvsTable
+from svcsim.linux.ipvs.table import IpvsTable
 from svcsim.linux.packet import TCP, UDP, Decision, Verdict
 from svcsim.units import MS, US, S
 from tests.datapath.small_world import VIP

@@ -40,7 +40,7 @@ class Template:
 class IpvsConnection:
     """One flow: which server it goes to, its state, and until when. `expires_ns` is 0 once the entry is gone.
 
-    `key` is the five-tuple (`svcsim.linux.ipvs.table.split_key`); `template` is set for flows of a persistent service. The
+    `key` is the five-tuple (`svcsim.linux.ipvs.keys.split_key`); `template` is set for flows of a persistent service. The
     methods make an entry a `svcsim.linux.packet.Flow`.
     """
 

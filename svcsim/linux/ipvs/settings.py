@@ -10,6 +10,17 @@ from dataclasses import dataclass
 
 from svcsim.units import MS, S
 
+Version = tuple[int, int]
+"""Major and minor version, of the kernel or of Kubernetes."""
+
+NEWEST_KERNEL: Version = (6, 1)
+"""The kernel that is meant where none is given; the one whose traces the tables were compared with."""
+REUSE_KNOWN: Version = (4, 1)
+REUSE_WITHOUT_DELAY: Version = (5, 9)
+DRAINS_WITHOUT_REUSE: Version = (5, 16)
+TURNS_REUSE_OFF: Version = (1, 13)
+LEAVES_REUSE_MODE: Version = (1, 20)
+
 
 @dataclass(frozen=True, slots=True)
 class IpvsSysctls:
@@ -17,27 +28,55 @@ class IpvsSysctls:
 
     `tick_ns` is the kernel's timer tick (1/HZ): what IPVS does "at once" to an entry happens at the next tick, here a whole
     tick later.
-    `drops_syn_of_tracked_flow` is how kernels before 5.9 treat a reused port when `conntrack` is on: the SYN that meets the
-    old entry is dropped, and the client's retransmission is scheduled.
     """
 
     conntrack: bool = False
     conn_reuse_mode: int = 1
     expire_nodest_conn: bool = False
     expire_quiescent_template: bool = False
-    drops_syn_of_tracked_flow: bool = False
     tick_ns: int = 4 * MS
 
     @classmethod
-    def of_kube_proxy(cls, kernel: tuple[int, int] = (6, 1)) -> IpvsSysctls:
-        """What kube-proxy sets: from Linux 4.1 to 5.8 it turns conn_reuse_mode off (kubernetes issues 81775 and 93297)."""
+    def of_kube_proxy(cls, kernel: Version = NEWEST_KERNEL, kubernetes: Version | None = None) -> IpvsSysctls:
+        """What kube-proxy of a version (None for the newest) leaves behind on a node with a kernel.
+
+        Up to 1.12 it doesn't know conn_reuse_mode; from 1.13 on it turns it off; from 1.20 on it leaves it alone where the kernel
+        is 5.9 or newer (kubernetes pull requests 71114, 102122 and its cherry-picks; issues 81775 and 93297). Kernels before
+        4.1 know no reuse of ports, which is what mode 0 means.
+        """
+        turns_off = kernel < REUSE_WITHOUT_DELAY
+        if kubernetes is not None and kubernetes < LEAVES_REUSE_MODE:
+            turns_off = kubernetes >= TURNS_REUSE_OFF
         return cls(
             conntrack=True,
-            conn_reuse_mode=0 if (4, 1) <= kernel < (5, 9) else 1,
+            conn_reuse_mode=0 if turns_off or kernel < REUSE_KNOWN else 1,
             expire_nodest_conn=True,
             expire_quiescent_template=True,
-            drops_syn_of_tracked_flow=kernel < (5, 9),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class IpvsKernel:
+    """What kernels do differently; the defaults are those of Linux 6.1.
+
+    `drops_syn_of_tracked_flow`: with `conntrack` on, the SYN that is to be scheduled although it meets an old entry is dropped,
+    and the client's retransmission is scheduled a second later. So it was until 5.8 (ip_vs_core.c asked whether the flow is
+    tracked at all, since 5.9 whether its conntrack entry is an old one).
+    `flushes_deleted_servers`: with `expire_nodest_conn`, entries of a deleted server go at once, since 5.9; before, the next
+    packet of each is dropped and takes the entry with it.
+    `drains_without_reuse_mode`: with `expire_nodest_conn`, a SYN that meets an entry of a server of weight 0 is scheduled anew
+    even in `conn_reuse_mode` 0, since 5.16.
+    """
+
+    drops_syn_of_tracked_flow: bool = False
+    flushes_deleted_servers: bool = True
+    drains_without_reuse_mode: bool = True
+
+    @classmethod
+    def of(cls, version: Version) -> IpvsKernel:
+        """The kernel of that version."""
+        old = version < REUSE_WITHOUT_DELAY
+        return cls(old, not old, version >= DRAINS_WITHOUT_REUSE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from svcsim.linux.address import format_endpoint, parse_endpoint
 from svcsim.linux.ipvs import Dropped, IpvsConnection, IpvsSysctls, IpvsTable, IpvsTimeouts, PacketFate
-from svcsim.linux.ipvs.table import split_key
+from svcsim.linux.ipvs.keys import split_key
 from svcsim.linux.ipvs.text import format_table
 from svcsim.linux.packet import PROTOCOL_NAME, TCP, UDP
 from svcsim.units import MS, S

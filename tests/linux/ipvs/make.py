@@ -16,9 +16,10 @@ class Bench:
     """A table with one service; `add` puts servers at the head of its list, `open` makes established connections."""
 
     def __init__(
-        self, scheduler="rr", servers="", *, protocol=TCP, persistence_ns=0, flags=(), timeouts=None, **sysctls
+        self, scheduler="rr", servers="", *, protocol=TCP, persistence_ns=0, flags=(), timeouts=None, kernel=None,
+        **sysctls
     ) -> None:
-        self.table = IpvsTable(IpvsSysctls(tick_ns=10 * MS, **sysctls), timeouts or IpvsTimeouts())
+        self.table = IpvsTable(IpvsSysctls(tick_ns=10 * MS, **sysctls), timeouts or IpvsTimeouts(), kernel)
         self.service = self.table.add_service(
             protocol, VIP, 80, scheduler, flags=flags, persistence_ns=persistence_ns
         )

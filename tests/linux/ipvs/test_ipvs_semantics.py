@@ -6,8 +6,8 @@ import pytest
 
 from svcsim.errors import UsageError
 from svcsim.linux.address import parse_address
-from svcsim.linux.ipvs import Dropped, IpvsSysctls, IpvsTable, PacketFate, State
-from svcsim.linux.ipvs.table import IpvsError, split_key
+from svcsim.linux.ipvs import Dropped, IpvsError, IpvsKernel, IpvsSysctls, IpvsTable, PacketFate, State
+from svcsim.linux.ipvs.keys import split_key
 from svcsim.linux.packet import TCP, UDP
 from svcsim.units import S
 from tests.linux.ipvs.make import CLIENT, VIP, Bench, name
@@ -424,7 +424,7 @@ def test_conn_reuse_mode_0_drops_the_syn_to_a_deleted_server():
 
 
 def test_kernels_before_5_9_drop_the_syn_that_meets_a_tracked_entry_and_take_its_retransmission():
-    bench = Bench("rr", "AB", conntrack=True, drops_syn_of_tracked_flow=True)
+    bench = Bench("rr", "AB", conntrack=True, kernel=IpvsKernel.of((5, 8)))
     bench.close(bench.open(port=5))
     assert bench.connect(port=5) is Dropped.SILENTLY
     bench.wait(1)
