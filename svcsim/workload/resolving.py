@@ -15,8 +15,8 @@ from svcsim.datapath.host import Namespace
 from svcsim.datapath.network import Network
 from svcsim.engine.streams import Stream, splitmix64
 from svcsim.engine.timers import TimerFifo
-from svcsim.kube.dns.lookup import Lookup, Query
-from svcsim.kube.dns.records import Answer, question_bytes
+from svcsim.kube.dns.lookup import Family, Lookup, Query
+from svcsim.kube.dns.records import Answer, RecordType, question_bytes
 from svcsim.kube.dns.resolver import Resolver
 from svcsim.linux.packet import TCP, UDP
 from svcsim.linux.ports import PortAllocator
@@ -29,11 +29,24 @@ OnResolved = Callable[[tuple[int, ...], int], None]
 
 
 @dataclass(slots=True)
+class Exchange:
+    """One question of a look-up that is watched: when it was sent and on which flow, and what came of it."""
+
+    query: Query
+    sent_ns: int
+    connection: Connection
+    ended_ns: int | None = None
+    answer: Answer | None = None
+    failure: str = ""
+
+
+@dataclass(slots=True)
 class DnsMessage:
     """What a DNS request carries: the question, and the answer once a server has given it."""
 
     query: Query
     answer: Answer | None = None
+    exchange: Exchange | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +63,7 @@ class _LookupInProgress:
     unsent: list[Query] = field(default_factory=list)
     sent: int = 0
     ended: bool = False
+    watched: list[Exchange] | None = None
 
 
 class Resolvers:
@@ -64,11 +78,19 @@ class Resolvers:
         self._pick = Stream(seed, "dns/lookups")
         self._key = 0
 
-    def resolve(self, resolver: Resolver, namespace: Namespace, name: str, key: int, on_resolved: OnResolved) -> None:
-        """Look a name up from a pod, a node or an outside host, now; `key` names the look-up for its draws."""
+    def resolve(
+        self, resolver: Resolver, namespace: Namespace, name: str, key: int, on_resolved: OnResolved, *,
+        family: Family = "any", rtype: RecordType | None = None, watched: list[Exchange] | None = None,
+    ) -> Lookup:
+        """Look a name up from a pod or a node, now; `key` names the look-up for its draws.
+
+        `family` is that of the addresses; `rtype` asks for records of one type in place of addresses; `watched` is filled with
+        each question sent.
+        """
         now = self._network.fabric.clock.now
-        lookup = resolver.start(name, now)
-        self._go_on(_LookupInProgress(lookup, resolver, namespace, on_resolved, key))
+        lookup = resolver.start(name, now, family, rtype)
+        self._go_on(_LookupInProgress(lookup, resolver, namespace, on_resolved, key, watched=watched))
+        return lookup
 
     def _go_on(self, call: _LookupInProgress) -> None:
         """Do what the look-up wants next; its end is told once."""
@@ -138,7 +160,11 @@ class Resolvers:
         uniform = self._pick.uniform(call.key, query.ident + 1000)
         request = Request(self, query.ident, now, question_bytes(query.name), 0, uniform, 0.0)
         request.tag = call
-        request.payload = DnsMessage(query)
+        message = DnsMessage(query)
+        if call.watched is not None:
+            message.exchange = Exchange(query, now, connection)
+            call.watched.append(message.exchange)
+        request.payload = message
         request.connection = connection
         if connection.protocol == UDP:
             self._network.datagrams.send(request)
@@ -172,14 +198,23 @@ class Resolvers:
         message = request.payload
         if request.connection.protocol == UDP:
             self._network.datagrams.answered(request.connection)
-        if call.lookup.result is None and isinstance(message, DnsMessage) and message.answer is not None:
-            call.lookup.on_answer(message.query.ident, message.answer, finish_ns, message.query.server)
-            self._network.fabric.later(max(0, finish_ns - self._network.fabric.clock.now), lambda: self._go_on(call))
+        if isinstance(message, DnsMessage) and message.exchange is not None:
+            message.exchange.ended_ns, message.exchange.answer = finish_ns, message.answer
+        if isinstance(message, DnsMessage):
+            self._network.fabric.later(max(0, finish_ns - self._network.fabric.clock.now), lambda: self._hear(call, message))
+
+    def _hear(self, call: _LookupInProgress, message: DnsMessage) -> None:
+        if call.lookup.result is None and message.answer is not None:
+            now = self._network.fabric.clock.now
+            call.lookup.on_answer(message.query.ident, message.answer, now, message.query.server)
+            self._go_on(call)
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
         """ICMP told that nobody listens, or the host cannot be reached."""
         call: _LookupInProgress = request.tag
         message = request.payload
+        if isinstance(message, DnsMessage) and message.exchange is not None:
+            message.exchange.ended_ns, message.exchange.failure = now_ns, outcome.words
         if call.lookup.result is None and isinstance(message, DnsMessage):
             call.lookup.on_refused(message.query.ident, now_ns)
             self._go_on(call)

@@ -96,7 +96,7 @@ class DnsServer:
             if any(within(lower, absolute(name.lower())) for name in self.config.fallthrough):
                 return self._forward(qname, qtype)
             if not self.zone.synced:
-                return Answer("SERVFAIL")
+                return Answer("SERVFAIL", authority=(self._soa(apex),))
             return Answer("NXDOMAIN", authority=(self._soa(apex),))
         if not found.answer and found.rcode == "NOERROR":
             return replace(found, authority=(self._soa(apex),), additional=())

@@ -38,7 +38,9 @@ class DnsConfig:
     `spec` answers what the DNS specification for Kubernetes says. `zones` are those that the server is
     authoritative for, the first that is not a reverse zone being the cluster's; `namespaces` limits what is
     served (empty: all). `wildcards` accepts `*` and `any` as labels (CoreDNS before 1.9). `fallthrough` are
-    zones in which a name error is passed on to the upstream. Names in `upstream` are lower case and absolute.
+    zones in which a name error is passed on to the upstream. `local_ips` are the server's own addresses, `own_service`
+    (namespace, name) the Service behind whose endpoints it runs where they are not given. Names in `upstream` are lower case,
+    absolute.
 
     Source: coredns plugin/kubernetes README and setup.go, whose default TTL is 5 s; kube-dns uses 30 s.
     """
@@ -52,6 +54,7 @@ class DnsConfig:
     endpoint_pod_names: bool = False
     wildcards: bool = False
     local_ips: tuple[Address, ...] = ()
+    own_service: tuple[str, str] | None = None
     fallthrough: tuple[str, ...] = ()
     upstream: Mapping[str, UpstreamName] = field(default_factory=dict)
 

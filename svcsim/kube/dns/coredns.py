@@ -188,7 +188,8 @@ class CorednsNames:
     def name_servers(self) -> list[tuple[str, Address]]:
         """Names (relative to the zone) and addresses of the server: its own Services', if it has any."""
         found: list[tuple[str, Address]] = []
-        for local in self._config.local_ips:
+        local_ips = self._local_ips()
+        for local in local_ips:
             for key, _ in self._zone.endpoints_with_address(local):
                 service = self._zone.services.get(key)
                 if service is None:
@@ -198,7 +199,14 @@ class CorednsNames:
                         found += [(f"{self._label(endpoint)}.{service.owner}", endpoint.address) for endpoint in subset.endpoints]
                 else:
                     found += [(service.owner, address) for address in service.cluster_ips]
-        return found or [("ns.dns", address) for address in self._config.local_ips]
+        return found or [("ns.dns", address) for address in local_ips]
+
+    def _local_ips(self) -> tuple[Address, ...]:
+        """The server's own addresses: those it is given, or that of the first pod behind its Service."""
+        own = self._config.own_service
+        if self._config.local_ips or own is None:
+            return self._config.local_ips
+        return next(((endpoint.address,) for subset in self._zone.subsets(own) for endpoint in subset.endpoints), ())
 
 
 def external_target(service: PublishedService) -> Target | None:

@@ -7,11 +7,12 @@ Addresses are `svcsim.linux.address` ints, TTLs are seconds, as on the wire.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from svcsim.linux.address import Address, is_ipv6
 
-RecordType = Literal["A", "AAAA", "CNAME", "NS", "PTR", "SOA", "SRV", "TXT"]
+RecordType = Literal["A", "AAAA", "ANY", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"]
+RECORD_TYPES: tuple[RecordType, ...] = get_args(RecordType)
 Rcode = Literal["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"]
 
 HEADER_BYTES = 12

@@ -16,6 +16,7 @@ from typing import Literal
 from svcsim.kube.dns.glibc import GlibcLookup, glibc_order
 from svcsim.kube.dns.lookup import Candidate, Family, Lookup, Query, Resolution, wanted_types
 from svcsim.kube.dns.musl import MuslLookup, musl_names
+from svcsim.kube.dns.records import RecordType
 from svcsim.kube.dns.resolv_conf import ResolvConf, ResolverOptions
 from svcsim.linux.address import Address, parse_address
 
@@ -45,9 +46,9 @@ class Resolver:
             return musl_names(name, self.searches, self.options)
         return glibc_order(name, self.searches, self.options).names
 
-    def start(self, name: str, now_ns: int, family: Family = "any") -> Lookup:
-        """Begin a look-up; tell `learn` when it has ended."""
-        types = wanted_types(family, self.options)
+    def start(self, name: str, now_ns: int, family: Family = "any", rtype: RecordType | None = None) -> Lookup:
+        """Begin a look-up of addresses (getaddrinfo), or of one type (res_search); tell `learn` when it has ended."""
+        types = wanted_types(family, self.options) if rtype is None else (rtype,)
         count = len(self.servers)
         if self.libc == "musl":
             return MuslLookup(musl_names(name, self.searches, self.options), types, count, self.options, now_ns)
