@@ -326,6 +326,7 @@ class Kubelet:
             return
         wait_ns, record.backoff = record.backoff.after_exit(record.finished_ns)
         record.restarts += 1
+        record.backing_off = wait_ns > 0
         record.phase = Phase.WAITING
         self._status.report(record)
         if wait_ns:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from enum import Enum
 
-from svcsim.kube.api.pod import ContainerStatus, Pod, PodIP, PodPhase, PodStatus, Probe
+from svcsim.kube.api.pod import (
+    ContainerRunning,
+    ContainerState,
+    ContainerStatus,
+    ContainerTerminated,
+    ContainerWaiting,
+    Pod,
+    PodIP,
+    PodPhase,
+    PodStatus,
+    Probe,
+)
 from svcsim.kube.lifecycle import ProbeKind, RestartBackoff
 from svcsim.kube.pod_conditions import with_condition, with_readiness
 from svcsim.kube.probing import ProbeWorker
@@ -31,14 +42,15 @@ class PodRecord:
     """A pod as its kubelet has it. `epoch` counts starts and ends of its containers, so that late news is known for such."""
 
     __slots__ = (
-        "addresses", "backoff", "code", "comparing", "ending", "epoch", "finished_ns", "phase", "pod", "ready", "reporting",
-        "restarts", "started", "started_ns", "status", "unready", "workers", "written",
+        "addresses", "backing_off", "backoff", "code", "comparing", "ending", "epoch", "finished_ns", "phase", "pod", "ready",
+        "reporting", "restarts", "started", "started_ns", "status", "unready", "workers", "written",
     )
 
     def __init__(self, pod: Pod, backoff: RestartBackoff) -> None:
         containers = len(pod.spec.containers)
         self.pod = pod
         self.backoff = backoff
+        self.backing_off = False
         self.phase = Phase.CREATED
         self.addresses: tuple[str, ...] = ()
         self.status: PodStatus = pod.status
@@ -98,6 +110,35 @@ def with_addresses(status: PodStatus, addresses: tuple[str, ...]) -> PodStatus:
     return status.model_copy(update={"pod_ip": addresses[0] if addresses else "", "pod_ips": ips})
 
 
+def _state(record: PodRecord) -> ContainerState | None:
+    """How the pod's containers are."""
+    if record.phase in (Phase.STARTED, Phase.RUNNING):
+        return _RUNS
+    if record.phase in (Phase.EXITED, Phase.FINISHED, Phase.GONE) and record.finished_ns:
+        return _ended(record)
+    if record.phase is Phase.WAITING:
+        return _BACKS_OFF if record.backing_off else _ended(record)
+    return _IS_MADE if record.phase is Phase.CREATED else None
+
+
+def _last_state(record: PodRecord) -> ContainerState | None:
+    if not record.restarts or not record.finished_ns:
+        return None
+    return _ended(record)
+
+
+def _ended(record: PodRecord) -> ContainerState:
+    reason = "Completed" if record.code == 0 else "Error"
+    return ContainerState(
+        terminated=ContainerTerminated(exit_code=record.code, reason=reason, finished_ns=record.finished_ns)
+    )
+
+
+_RUNS = ContainerState(running=ContainerRunning())
+_BACKS_OFF = ContainerState(waiting=ContainerWaiting(reason="CrashLoopBackOff"))
+_IS_MADE = ContainerState(waiting=ContainerWaiting(reason="ContainerCreating"))
+
+
 def reported_status(record: PodRecord, current: Pod, node_ips: tuple[str, ...], now_ns: int) -> PodStatus:
     """The status to write over the current one; conditions of others are kept, readiness gates count."""
     running = record.phase is Phase.RUNNING
@@ -114,7 +155,8 @@ def reported_status(record: PodRecord, current: Pod, node_ips: tuple[str, ...], 
             "host_ip": node_ips[0] if node_ips else "",
             "container_statuses": tuple(
                 ContainerStatus(
-                    name=container.name, ready=running and ready, started=started, restart_count=record.restarts
+                    name=container.name, ready=running and ready, started=started, restart_count=record.restarts,
+                    state=_state(record), last_state=_last_state(record),
                 )
                 for container, ready, started in zip(
                     record.pod.spec.containers, record.ready, record.started, strict=True

@@ -177,13 +177,41 @@ class PodCondition(Lenient):
     since_ns: int = 0
 
 
+class ContainerWaiting(Lenient):
+    """What a container waits for."""
+
+    reason: str = ""
+
+
+class ContainerRunning(Lenient):
+    """A container that runs."""
+
+
+class ContainerTerminated(Lenient):
+    """How a container ended, and when (simulated nanoseconds)."""
+
+    exit_code: int = 0
+    reason: str = ""
+    finished_ns: int = 0
+
+
+class ContainerState(Lenient):
+    """One of the three."""
+
+    waiting: ContainerWaiting | None = None
+    running: ContainerRunning | None = None
+    terminated: ContainerTerminated | None = None
+
+
 class ContainerStatus(Lenient):
-    """How a container is."""
+    """How a container is, and how it ended before."""
 
     name: str = ""
     ready: bool = False
     started: bool | None = None
     restart_count: int = 0
+    state: ContainerState | None = None
+    last_state: ContainerState | None = None
 
 
 class PodIP(Lenient):
@@ -201,6 +229,7 @@ class PodStatus(Lenient):
     pod_ip: str = Field(default="", alias="podIP")
     pod_ips: Annotated[tuple[PodIP, ...], NoneAsEmpty] = Field(default=(), alias="podIPs")
     host_ip: str = Field(default="", alias="hostIP")
+    init_container_statuses: Annotated[tuple[ContainerStatus, ...], NoneAsEmpty] = ()
     container_statuses: Annotated[tuple[ContainerStatus, ...], NoneAsEmpty] = ()
 
     def condition(self, kind: str) -> PodCondition | None:
