@@ -17,6 +17,7 @@ from svcsim.version import __version__
 COMMANDS = {
     "run": "Simulate a scenario: tables, figures, a folder of results.",
     "compare": "Run variants in pairs: differences with intervals, and a verdict on each.",
+    "sweep": "Run a scenario at many points: one table, figures, resumable.",
     "validate": "Check scenario files without running them.",
     "trace": "Print a packet's way through the cluster, rule by rule.",
     "rules": "Print what kube-proxy has programmed on a node, as the node's tools do.",

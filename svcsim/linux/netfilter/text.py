@@ -56,7 +56,8 @@ from svcsim.linux.netfilter.rules import (
 )
 
 __all__ = [
-    "parse", "parse_rule", "protocol_text", "render", "render_rule", "render_table", "target_text", "translation_text",
+    "match_text", "parse", "parse_rule", "ports_text", "protocol_text", "render", "render_rule", "render_table", "target_text",
+    "target_words", "translation_text",
 ]
 
 _PROTOCOL_NAMES = {number: name for name, number in reversed(list(PROTOCOLS.items()))}
@@ -89,7 +90,8 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _match(match: Match) -> str:
+def match_text(match: Match) -> str:
+    """One match."""
     match match:
         case Comment(text):
             return f"-m comment --comment {_quoted(text)}"
@@ -134,7 +136,8 @@ def _match(match: Match) -> str:
             return text
 
 
-def _target(target: Target) -> str:
+def target_words(target: Target) -> str:
+    """A target with its `-j` or `-g`."""
     match target:
         case Jump(chain):
             return f"-j {chain}"
@@ -170,14 +173,14 @@ def _target(target: Target) -> str:
 
 def target_text(target: Target | None) -> str:
     """A target without its `-j`, empty for none."""
-    return _target(target)[3:] if target is not None else ""
+    return target_words(target)[3:] if target is not None else ""
 
 
 def render_rule(rule: Rule) -> str:
     """A rule without its chain."""
-    parts = [_match(match) for match in rule.matches]
+    parts = [match_text(match) for match in rule.matches]
     if rule.target is not None:
-        parts.append(_target(rule.target))
+        parts.append(target_words(rule.target))
     return " ".join(parts)
 
 

@@ -113,7 +113,7 @@ def _chain_block(chain: Chain, family: Family) -> str:
     if chain.base is not None:
         base = chain.base
         priority = priority_text(base.priority, base.hook)
-        lines.append(f"\t\ttype {base.chain_type} hook {base.hook} priority {priority}; policy accept;")
+        lines.append(f"\t\ttype {base.chain_type} hook {base.hook} priority {priority}; policy {base.policy};")
     lines += [f"\t\t{rule_text(rule, family, 'listing')}" for rule in chain.rules]
     return "\n".join([*lines, "\t}"])
 

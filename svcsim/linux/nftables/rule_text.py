@@ -6,6 +6,7 @@ of one anonymous element without braces. The reader takes both.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,22 +17,33 @@ from svcsim.linux.nftables.ruleset import (
     AddressField,
     AddressMatch,
     DnatStatement,
+    DnatStatusMatch,
     Expression,
     Family,
+    FamilyMatch,
+    InterfaceMatch,
     Key,
     KeyField,
     LocalMatch,
     MapVerdict,
     MarkClearMatch,
+    MarkMatch,
     MarkStatement,
     MasqueradeStatement,
     PortMatch,
+    PortsMatch,
     ProtocolMatch,
+    ProtocolsMatch,
     RandomVerdict,
+    RedirectStatement,
     Rule,
     SetDeclaration,
     SetMatch,
+    SnatStatement,
+    StateMatch,
     StateNewMatch,
+    UnknownExpression,
+    UnknownStatement,
     UpdateStatement,
     Verdict,
 )
@@ -39,7 +51,8 @@ from svcsim.linux.packet import PROTOCOL_NAME, PROTOCOL_NUMBER
 
 Dialect = Literal["input", "listing"]
 
-_SYMBOL = {"or": "|", "xor": "^"}
+_ALL_BITS = 0xFFFFFFFF
+_SYMBOL = {"or": "|", "xor": "^", "and": "&"}
 _OPERATOR: dict[str, Literal["or", "xor"]] = {"or": "or", "|": "or", "xor": "xor", "^": "xor"}
 _TOKEN = re.compile(r'"[^"]*"|,|[^\s,"]+')
 
@@ -134,16 +147,42 @@ def expression_text(expression: Expression, family: Family, dialect: Dialect = "
             if dialect == "listing":
                 return f"meta mark & 0x{mask:08x} == 0x00000000"
             return f"mark and 0x{mask:x} == 0"
+        case MarkMatch(mask=mask, value=value, negated=negated):
+            if mask == _ALL_BITS:
+                return f"meta mark {'!= ' if negated else ''}0x{value:08x}"
+            return f"meta mark & 0x{mask:08x} {'!=' if negated else '=='} 0x{value:08x}"
+        case StateMatch(states=states, negated=negated):
+            return f"ct state {'!= ' if negated else ''}{','.join(states)}"
+        case DnatStatusMatch(negated=negated):
+            return f"ct status {'!= ' if negated else ''}dnat"
+        case InterfaceMatch(side=side, names=names, negated=negated):
+            return f"{side}ifname {'!= ' if negated else ''}{_choice(tuple(json.dumps(each) for each in names))}"
+        case ProtocolsMatch(protocols=protocols, negated=negated):
+            return f"meta l4proto {'!= ' if negated else ''}{_choice(tuple(map(protocol_text, protocols)))}"
+        case PortsMatch(protocol=protocol, side=side, ranges=ranges, negated=negated):
+            texts = tuple(str(low) if low == high else f"{low}-{high}" for low, high in ranges)
+            header = protocol_text(protocol) if protocol else "th"
+            return f"{header} {side}port {'!= ' if negated else ''}{_choice(texts)}"
+        case FamilyMatch(family=of):
+            return f"meta nfproto {'ipv6' if of == 'ip6' else 'ipv4'}"
+        case UnknownExpression(text=text) | UnknownStatement(text=text):
+            return text
+        case MarkStatement(operator="set", value=value):
+            return f"meta mark set 0x{value:08x}"
         case MarkStatement(operator=operator, value=value):
             if dialect == "listing":
                 return f"meta mark set meta mark {_SYMBOL[operator]} 0x{value:08x}"
             return f"mark set mark {operator} 0x{value:x}"
         case Verdict():
             return verdict_text(expression)
-        case MasqueradeStatement():
-            return "masquerade fully-random"
+        case MasqueradeStatement(flags=flags):
+            return f"masquerade {flags}".rstrip()
         case DnatStatement(address=address, port=port):
-            return f"dnat to {format_endpoint(address, port)}"
+            return f"dnat to {_translation_text(address, port)}"
+        case SnatStatement(address=address, port=port):
+            return f"snat to {_translation_text(address, port)}"
+        case RedirectStatement(port=port):
+            return f"redirect to :{port}" if port else "redirect"
         case UpdateStatement(set_name=set_name, field=name):
             return f"update @{set_name} {{ {family} {name} }}"
         case MapVerdict(fields=fields, map_name=map_name):
@@ -152,6 +191,14 @@ def expression_text(expression: Expression, family: Family, dialect: Dialect = "
             separator = ", " if dialect == "listing" else " , "
             choices = separator.join(f"{index} : {verdict_text(verdict)}" for index, verdict in enumerate(verdicts))
             return f"numgen random mod {len(verdicts)} vmap {{ {choices} }}"
+
+
+def _choice(texts: tuple[str, ...]) -> str:
+    return texts[0] if len(texts) == 1 else f"{{ {', '.join(texts)} }}"
+
+
+def _translation_text(address: int, port: int) -> str:
+    return format_endpoint(address, port) if port else format_address(address)
 
 
 def _key_field_text(name: KeyField, family: Family) -> str:

@@ -14,11 +14,12 @@ from typing import Literal, TypeAlias
 from svcsim.linux.address import Address, Prefix
 
 Family = Literal["ip", "ip6"]
+TableFamily = Literal["ip", "ip6", "inet"]
 HookName = Literal["prerouting", "input", "forward", "output", "postrouting"]
-ChainType = Literal["filter", "nat"]
+ChainType = Literal["filter", "nat", "route"]
 AddressField = Literal["saddr", "daddr"]
 KeyField = Literal["daddr", "l4proto", "dport"]
-VerdictKind = Literal["jump", "goto", "return", "drop", "reject"]
+VerdictKind = Literal["jump", "goto", "return", "accept", "drop", "reject"]
 Key: TypeAlias = tuple[int, ...]  # fields of an element as numbers: address, protocol, port
 
 DYNAMIC_SET_SIZE = 65535
@@ -79,10 +80,82 @@ class MarkClearMatch:
 
 @dataclass(frozen=True, slots=True)
 class MarkStatement:
-    """`mark set mark or 0x4000`, `mark set mark xor 0x4000`."""
+    """`mark set mark or 0x4000`, `mark set mark xor 0x4000`; `and` keeps the bits of a value, `set` writes it."""
 
-    operator: Literal["or", "xor"]
+    operator: Literal["or", "xor", "and", "set"]
     value: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkMatch:
+    """`meta mark & 0x4000 == 0x4000`, `meta mark 0x1`: the mark's bits under a mask."""
+
+    mask: int
+    value: int
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StateMatch:
+    """`ct state established,related`: the connection is in one of these states."""
+
+    states: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DnatStatusMatch:
+    """`ct status dnat`: the connection's destination is translated."""
+
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceMatch:
+    """`iifname "cni0"`, `oifname { "a", "b" }`: the interface by which the packet comes in (`i`) or leaves (`o`)."""
+
+    side: Literal["i", "o"]
+    names: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolsMatch:
+    """`meta l4proto { tcp, udp }`, `meta l4proto != icmp`."""
+
+    protocols: tuple[int, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PortsMatch:
+    """`tcp dport { 80, 443 }`, `udp sport 53`, `tcp dport 30000-32767`; protocol 0 (`th`) is any that has ports."""
+
+    protocol: int
+    side: Literal["s", "d"]
+    ranges: tuple[tuple[int, int], ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyMatch:
+    """`meta nfproto ipv4`: the packet's family, in a table of both."""
+
+    family: Family
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownExpression:
+    """What svcsim does not know, as written: whether it matches can only be assumed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownStatement:
+    """A statement that svcsim does not know and that may decide the packet's fate, as written."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +170,29 @@ class Verdict:
 class MasqueradeStatement:
     """`masquerade fully-random`: source NAT to the address of the interface that the packet leaves by."""
 
+    flags: str = "fully-random"
+
 
 @dataclass(frozen=True, slots=True)
 class DnatStatement:
-    """`dnat to 10.0.0.1:80`."""
+    """`dnat to 10.0.0.1:80`; with port 0 the connection keeps its port."""
 
     address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnatStatement:
+    """`snat to 10.0.0.1`: the connection's source becomes this address, and this port unless it is 0."""
+
+    address: Address
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectStatement:
+    """`redirect to :8080`: the connection goes to a port of the node itself; with port 0 it keeps its port."""
+
     port: int
 
 
@@ -144,24 +234,50 @@ Expression: TypeAlias = (
     | UpdateStatement
     | MapVerdict
     | RandomVerdict
+    | MarkMatch
+    | StateMatch
+    | DnatStatusMatch
+    | InterfaceMatch
+    | ProtocolsMatch
+    | PortsMatch
+    | FamilyMatch
+    | SnatStatement
+    | RedirectStatement
+    | UnknownExpression
+    | UnknownStatement
 )
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """Where a rule was read: its line, from 1, and the text of it."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """Expressions, run from left to right."""
+    """Expressions, run from left to right. `written` is no part of its meaning."""
 
     expressions: tuple[Expression, ...]
     comment: str = ""
+    written: Written | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    @property
+    def understood(self) -> bool:
+        """Whether svcsim knows all of it."""
+        return not any(isinstance(each, UnknownExpression | UnknownStatement) for each in self.expressions)
 
 
 @dataclass(frozen=True, slots=True)
 class BaseHook:
-    """Where a base chain is hooked into the kernel; lower priorities run first."""
+    """Where a base chain is hooked into the kernel; lower priorities run first. `policy` is for packets that reach its end."""
 
     chain_type: ChainType
     hook: HookName
     priority: int
+    policy: Literal["accept", "drop"] = "accept"
 
 
 @dataclass(frozen=True, slots=True)
