@@ -47,7 +47,10 @@ MANAGER_KINDS: tuple[type[KubeObject], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A node as the control plane has to know it; `labels` come on top of the well-known ones."""
+    """A node as the control plane has to know it; `labels` come on top of the well-known ones.
+
+    `further_address` and `further_pod_cidr` are those of the second family, empty if it has none.
+    """
 
     name: str
     address: str
@@ -56,13 +59,22 @@ class NodeSpec:
     zone: str = ""
     max_pods: int = 110
     labels: tuple[tuple[str, str], ...] = ()
+    further_address: str = ""
+    further_pod_cidr: str = ""
+
+    @property
+    def pod_cidrs(self) -> tuple[str, ...]:
+        """The blocks of its pods, the primary family's first."""
+        return tuple(filter(None, (self.pod_cidr, self.further_pod_cidr)))
 
     def as_object(self, given: Node | None = None) -> Node:
         """The Node as its kubelet registers it; of a given one its labels, taints and conditions are kept."""
         labels = well_known_labels(self.name, self.zone)
-        addresses = [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.name}]
+        own = filter(None, (self.address, self.further_address))
+        addresses = [{"type": "InternalIP", "address": address} for address in own]
+        addresses.append({"type": "Hostname", "address": self.name})
         if given is not None:
-            spec = given.spec.model_copy(update={"pod_cidr": self.pod_cidr, "pod_cidrs": (self.pod_cidr,)})
+            spec = given.spec.model_copy(update={"pod_cidr": self.pod_cidr, "pod_cidrs": self.pod_cidrs})
             made = tuple(NodeAddress.model_validate(each) for each in addresses)
             status = given.status.model_copy(update={"addresses": made})
             metadata = given.metadata.model_copy(update={"labels": {**labels, **given.metadata.labels}})
@@ -71,7 +83,7 @@ class NodeSpec:
         return Node.model_validate(
             {
                 "metadata": {"name": self.name, "labels": {**labels, **dict(self.labels)}},
-                "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
+                "spec": {"podCIDR": self.pod_cidr, "podCIDRs": self.pod_cidrs},
                 "status": {"addresses": addresses, "capacity": capacity, "allocatable": capacity},
             }
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from svcsim.kubeproxy.change_tracker import Changes, ChangeTracker
 from svcsim.kubeproxy.service_ports import ServicePortInfo
+from svcsim.linux.address import is_ipv6
 from svcsim.linux.conntrack import Entry, split_flow_key
 from svcsim.linux.packet import UDP
 
@@ -47,7 +48,7 @@ def _destinations_of(info: ServicePortInfo, serving: frozenset[tuple[int, int]])
 
 
 def stale_entries(entries: Iterable[Entry], tracker: ChangeTracker, changes: Changes) -> list[Entry]:
-    """The entries to delete after a sync, in the order of the table."""
+    """The entries to delete after a sync of one family's proxier, in the order of the table."""
     if not changes.conntrack_cleanup:
         return []
     keys = dict.fromkeys((*changes.keys, *(name.service_key for name, _ in changes.stale_udp_endpoints)))
@@ -57,10 +58,11 @@ def stale_entries(entries: Iterable[Entry], tracker: ChangeTracker, changes: Cha
     for info in changes.deleted_udp_services:
         for each in _destinations_of(info, frozenset()):
             wanted.setdefault((each.address, each.port), each.serving)
+    ipv6 = tracker.catalogue.family == "IPv6"
     found = []
     for entry in entries:
         protocol, _, _, destination, port = split_flow_key(entry.key)
-        if protocol != UDP:
+        if protocol != UDP or is_ipv6(destination) != ipv6:
             continue
         serving = wanted.get((destination, port))
         if serving is None and entry.destination != destination:

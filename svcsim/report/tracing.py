@@ -120,12 +120,15 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
         host, hook = fabric.entry_host(namespace.address, protocol, address, port, int(uniform * (1 << 53))), Hook.PREROUTING
     if host is None:
         raise UsageError(f"--to: nothing outside the cluster knows a way to {format_address(address)}; use a node's address")
-    packet = Packet(protocol, namespace.address, FIRST_PORT, address, port, hook)
+    client = namespace.towards(address)
+    if not client:
+        raise UsageError(f"--to: {namespace.name} has no address of the family of {format_address(address)}")
+    packet = Packet(protocol, client, FIRST_PORT, address, port, hook)
     conntrack_ns = round(world.profile.entry("path.conntrack_new").base_value)
     legs = [_leg(host, packet, uniform, now, conntrack_ns)]
     back: list[list[Charge]] = [[_translation_back(host, legs[0].decision)]]
     if legs[0].decision.verdict is Verdict.DNAT:
-        dialled = _dialled(world, host, legs[0], namespace.address)
+        dialled = _dialled(world, host, legs[0], client)
         if dialled is not None:
             packet, work = dialled
             leg = _leg(host, packet, uniform, now, conntrack_ns)
@@ -144,7 +147,7 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
             legs.append(_leg(target, rewritten, uniform, now, conntrack_ns))
             back.insert(0, [Charge("conntrack, forwarding", target.charges.plain_packet_ns)])
     returns: tuple[ReturnLeg, ...] = return_legs(legs, back) if answers else ()
-    title = f"{world.label}: {namespace.name} ({format_endpoint(namespace.address, FIRST_PORT)}) to {words}"
+    title = f"{world.label}: {namespace.name} ({format_endpoint(client, FIRST_PORT)}) to {words}"
     return PacketWay(title, tuple(legs), returns, ending)
 
 
@@ -159,7 +162,7 @@ def _dialled(world: World, host: Host, leg: NodeLeg, client: int) -> tuple[Packe
     """What the userspace proxy of a node sends to the endpoint whose turn it is; None if the packet does not end at the proxy."""
     protocol, decision = leg.packet.protocol, leg.decision
     port = host.namespace.listeners.get((protocol, decision.destination_port))
-    if decision.destination != host.address or not isinstance(port, ProxyPort | UdpProxyPort):
+    if decision.destination not in host.namespace.addresses or not isinstance(port, ProxyPort | UdpProxyPort):
         return None
     chosen = port.pick(client, False)
     if chosen is None:
@@ -168,7 +171,7 @@ def _dialled(world: World, host: Host, leg: NodeLeg, client: int) -> tuple[Packe
     work = [Charge("kube-proxy accepts, chooses and dials", costs.accept_ns + costs.dial_ns)]
     if protocol != TCP:
         work = [Charge("kube-proxy chooses, and copies the datagram", costs.copy_ns)]
-    return Packet(protocol, host.address, FIRST_PORT, *chosen, Hook.OUTPUT), work
+    return Packet(protocol, host.namespace.towards(chosen[0]), FIRST_PORT, *chosen, Hook.OUTPUT), work
 
 
 def _arrival(fabric: Fabric, near: Host, decision: Decision, protocol: int) -> tuple[Host | None, str, bool]:
@@ -196,5 +199,5 @@ def _leg(host: Host, packet: Packet, uniform: float, now_ns: int, conntrack_ns: 
         raise UsageError(f"{host.name} has no kube-proxy: no rules decide there")
     decision, steps = host.path.walk(packet, uniform, now_ns)
     costs, charges = step_costs(host.charges, decision, steps, packet.protocol, conntrack_ns)
-    after = (host.address, packet.source_port) if decision.masquerade else None
+    after = (host.namespace.towards(decision.destination), packet.source_port) if decision.masquerade else None
     return NodeLeg(host.name, packet, decision, tuple(steps), costs, charges, after)

@@ -20,8 +20,9 @@ from svcsim.scenario.faults import Apply, Fault, Scale
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.pending import pending_notes
 from svcsim.scenario.places import Places
+from svcsim.scenario.quantities import family_of
 from svcsim.scenario.target import POD_OWNERS, Target
-from svcsim.scenario.workload import From
+from svcsim.scenario.workload import From, Workload
 from svcsim.spelling import nearest
 from svcsim.units import duration_text
 from svcsim.yamlsource import DataPath
@@ -30,6 +31,7 @@ CLUSTER_DNS = "kube-system/kube-dns"
 """The Service that every cluster has, whose pods svcsim adds. There is no API server behind default/kubernetes."""
 NAMED = 5
 """So many names a note lists."""
+_BOTH = "(kubernetes.serviceCIDR: 10.96.0.0/12,fd00:10:96::/112 gives a cluster both)"
 Owner = Deployment | ReplicaSet | StatefulSet | ReplicationController | DaemonSet
 
 
@@ -93,6 +95,7 @@ class _Checks:
         yield from self._workloads(node_names)
         yield from self._faults(node_names)
         yield from self._links(node_names)
+        yield from self._routes(node_names)
         yield from self._expectations()
         yield from self._costs()
         yield from self._allocations()
@@ -157,6 +160,7 @@ class _Checks:
                 yield from self._sender(workload.from_, (*path, "from"), node_names)
             if workload.to is not None:
                 yield from self._destination(workload.to, namespace, (*path, "to"), node_names)
+            yield from self._family(workload, path)
             if workload.start_ns >= duration_ns:
                 yield self.places.problem((*path, "start"), f"the run ends before, after {duration_text(duration_ns)}")
             if workload.connect_timeout_ns is not None and workload.connect_timeout_ns > workload.timeout_ns:
@@ -220,6 +224,8 @@ class _Checks:
         return isinstance(service, Service) and (key == first or service.spec.is_headless)
 
     def _port(self, to: Destination, service: Service, path: DataPath) -> Iterator[Problem]:
+        if to.is_variable_port:
+            return
         ports = [port for port in service.spec.ports if to.port in (port.port, port.name)]
         name = service.metadata.name
         if not ports:
@@ -235,6 +241,8 @@ class _Checks:
         elif to.protocol not in {port.protocol for port in ports}:
             message = f"port {to.port} of Service {name} is {ports[0].protocol}, and {to.scheme}:// is {to.protocol}"
             yield self.places.problem(path, message)
+        if to.is_load_balancer and service.spec.type != "LoadBalancer":
+            yield self.places.problem(path, f"Service {name} is of type {service.spec.type} and has no balancer")
         if to.is_node_port and service.spec.type not in {"NodePort", "LoadBalancer"}:
             yield self.places.problem(path, f"Service {name} is of type {service.spec.type} and has no node port")
 
@@ -312,6 +320,13 @@ class _Checks:
 
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
+    def _routes(self, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
+        for i, route in enumerate(self.scenario.cluster.network.routes):
+            for j, name in enumerate(route.via):
+                if node_names is not None and name not in node_names:
+                    path: DataPath = ("cluster", "network", "routes", i, "via", j)
+                    yield self.places.problem(path, _unknown("node", name, node_names))
+
     def _links(self, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
         for i, link in enumerate(self.scenario.cluster.network.links):
             for j, end in enumerate(link.between):
@@ -358,22 +373,52 @@ class _Checks:
         return _unknown("fault", reference, [fault.name for fault in faults if fault.name])
 
     def _families(self) -> Iterator[Problem]:
-        """Networks and addresses of IPv6, which is not simulated end to end."""
-        cluster = self.scenario.cluster
-        given: list[tuple[DataPath, str]] = [
-            (("kubernetes", "serviceCIDR"), self.scenario.kubernetes.service_cidr),
-            (("cluster", "network", "podCIDR"), cluster.network.pod_cidr),
-            (("cluster", "network", "nodeCIDR"), cluster.network.node_cidr),
+        """Families of IP that do not fit together."""
+        kubernetes, cluster = self.scenario.kubernetes, self.scenario.cluster
+        network = cluster.network
+        pods, nodes = network.pod_families, network.node_families
+        for family in kubernetes.families:
+            if family not in pods:
+                text = f"Services have {family} (serviceCIDR), but pods have no block of it: {','.join(network.pod_cidr)}"
+                yield self.places.problem(("cluster", "network", "podCIDR"), text)
+        for family in pods:
+            if family not in nodes:
+                text = f"pods have {family} (podCIDR), but nodes have no block of it: {','.join(network.node_cidr)}"
+                yield self.places.problem(("cluster", "network", "nodeCIDR"), text)
+        if set(pods) <= set(nodes) and pods[0] != nodes[0]:
+            text = f"the first block is of the primary family, which nodes and pods share: pods have {pods[0]}, nodes {nodes[0]}"
+            yield self.places.problem(("cluster", "network", "nodeCIDR"), text)
+        given: list[tuple[DataPath, tuple[str, ...]]] = [
+            (("cluster", "outside", i, "address"), host.address) for i, host in enumerate(cluster.outside)
         ]
-        given += [(("cluster", "outside", i, "address"), host.address) for i, host in enumerate(cluster.outside)]
-        for path, text in given:
-            if ":" in text:
-                yield self.places.problem(path, f"{text} is IPv6, and traffic is simulated over IPv4 alone")
+        if cluster.nodes is not None:
+            given += [(("cluster", "nodes", "address"), cluster.nodes.address or ())]
+            pools = cluster.nodes.list
+            given += [(("cluster", "nodes", "list", i, "address"), pool.address or ()) for i, pool in enumerate(pools)]
+        for path, addresses in given:
+            for address in addresses:
+                if family_of(address) not in nodes:
+                    yield self.places.problem(path, f"{address} is {family_of(address)}, and nodes have {nodes[0]} alone {_BOTH}")
+
+    def _family(self, workload: Workload, path: DataPath) -> Iterator[Problem]:
+        """A family that a workload asks for and its clients do not have."""
+        wanted, to = workload.family, workload.to
+        if wanted is None:
+            return
+        network = self.scenario.cluster.network
+        source = workload.from_ or From(clients=1)
+        there: Iterable[str] = network.pod_families if source.node is None else network.node_families
+        if source.outside is not None:
+            there = {family_of(each) for host in self.scenario.cluster.outside for each in host.address} or (wanted,)
+        if wanted not in there:
+            yield self.places.problem((*path, "family"), f"the clients have no address of {wanted} {_BOTH}")
+        elif to is not None and to.is_address and not to.is_node_port and family_of(to.host) != wanted:
+            yield self.places.problem((*path, "family"), f"{to.host} is {family_of(to.host)}")
 
     def _allocations(self) -> Iterator[Problem]:
         """Cluster IPs and node ports that Services ask for and can't have, as the API server would say when it creates them."""
-        registry = ServiceRegistry([self.scenario.kubernetes.service_cidr])
-        dns = str(ip_network(self.scenario.kubernetes.service_cidr).network_address + 10)
+        registry = ServiceRegistry(self.scenario.kubernetes.service_cidr)
+        dns = [str(ip_network(block).network_address + 10) for block in self.scenario.kubernetes.service_cidr]
         added = bool(self.scenario.workloads) and CLUSTER_DNS not in self._of_kind("service")
         own = self.scenario.origin.own
         for obj, (file, line) in zip(own.objects, own.places, strict=True):
@@ -381,8 +426,9 @@ class _Checks:
                 continue
             if obj.metadata.uid:
                 registry.take_over(obj)
-            if added and obj.spec.cluster_ip == dns:
-                message = f"Service {obj.metadata.key}: {dns} is the address of cluster DNS, {CLUSTER_DNS}"
+            taken = next((address for address in dns if address in (obj.spec.cluster_ip, *obj.spec.cluster_ips)), None)
+            if added and taken is not None:
+                message = f"Service {obj.metadata.key}: {taken} is the address of cluster DNS, {CLUSTER_DNS}"
                 yield Problem(file, line, 1, "", message)
             spec = obj.spec
             asks = spec.cluster_ips or spec.cluster_ip or spec.ip_families or any(port.node_port for port in spec.ports)

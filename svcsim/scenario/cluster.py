@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from svcsim.scenario.cloud import Cloud
 from svcsim.scenario.quantities import (
     Bandwidth,
-    Cidr,
+    Cidrs,
     Count,
     Duration,
+    Family,
     IpAddress,
+    IpAddresses,
     Labels,
     Name,
     Part,
@@ -20,12 +23,15 @@ from svcsim.scenario.quantities import (
     PositiveDuration,
     Share,
     Size,
+    family_of,
 )
 from svcsim.scenario.servers import Serving
 from svcsim.units import S
 
 MAX_NODES = 5_000
 DEFAULT_NODE_PREFIX = "worker"
+DEFAULT_POD_CIDR: dict[Family, str] = {"IPv4": "10.244.0.0/16", "IPv6": "fd00:10:244::/56"}
+DEFAULT_NODE_CIDR: dict[Family, str] = {"IPv4": "192.168.0.0/16", "IPv6": "fd00:192:168::/64"}
 MAX_PODS = 110
 """Pods that fit on a node (kubelet's --max-pods)."""
 
@@ -44,7 +50,8 @@ class NodePool(Part):
     labels: Labels = Field(default_factory=dict)
     max_pods: PositiveCount | None = None
     """Default 110."""
-    address: IpAddress | None = None
+    address: IpAddresses | None = None
+    """Its own, or one of each family; default: of `cluster.network.nodeCIDR`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -84,7 +91,7 @@ class Node(Part):
     zone: str | None = None
     labels: Labels = Field(default_factory=dict)
     max_pods: PositiveCount = MAX_PODS
-    address: IpAddress | None = None
+    address: IpAddresses | None = None
 
 
 def expand(nodes: Nodes) -> tuple[Node, ...]:
@@ -146,6 +153,21 @@ class Link(Part):
     loss: Share | None = None
 
 
+class RouteIn(Part):
+    """A route to an address of nobody's, such as a Service's external IP, with the nodes that it leads to."""
+
+    to: IpAddress
+    via: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Nodes by name; of several each connection takes one (equal-cost paths, by a hash of the flow)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_node(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("via"), str):
+            return {**value, "via": [value["via"]]}
+        return value
+
+
 class Network(Part):
     """How packets travel between nodes."""
 
@@ -153,8 +175,10 @@ class Network(Part):
     """Whether a node's pods hang on a bridge (a gone pod is silent until the neighbour entry fails) or are routed to."""
     segment: Literal["l2", "l3"] = "l3"
     """Whether nodes share a segment (a dead node is EHOSTUNREACH after 3 s) or are routed to (silence)."""
-    pod_cidr: Cidr = "10.244.0.0/16"
-    node_cidr: Cidr = "192.168.0.0/16"
+    pod_cidr: Cidrs = (DEFAULT_POD_CIDR["IPv4"],)
+    """Of pods, a block of each family that they have; default: of the families of `kubernetes.serviceCIDR`."""
+    node_cidr: Cidrs = (DEFAULT_NODE_CIDR["IPv4"],)
+    """Of nodes; default: of the families that pods have."""
     rtt: Rtt = Rtt()
     jitter_ns: Duration = 0
     """Mean of what each packet is late by, exponentially distributed."""
@@ -163,7 +187,21 @@ class Network(Part):
     queue_bytes: Size = 2**20
     """Room of each link's queue; what does not fit is dropped."""
     loss: Share = 0.0
+    hairpin_mode: Literal["hairpin-veth", "promiscuous-bridge", "none"] = "hairpin-veth"
+    """The kubelet's --hairpin-mode: whether a pod reaches itself through its own Service."""
     links: tuple[Link, ...] = ()
+    routes: tuple[RouteIn, ...] = ()
+    """How packets from outside to further addresses, such as external IPs, get to nodes."""
+
+    @property
+    def pod_families(self) -> tuple[Family, ...]:
+        """The families of pods, the primary one first."""
+        return tuple(map(family_of, self.pod_cidr))
+
+    @property
+    def node_families(self) -> tuple[Family, ...]:
+        """The families of nodes, the primary one first."""
+        return tuple(map(family_of, self.node_cidr))
 
 
 class Conntrack(Part):
@@ -193,7 +231,8 @@ class OutsideHost(Part):
     """A host outside the cluster: a client of node ports, or a server that a Service without selector points at."""
 
     name: Name
-    address: IpAddress
+    address: IpAddresses
+    """Its own, or one of each family, the primary one first."""
     rtt_ns: Duration = 2_000_000
     """To every node."""
     servers: tuple[OutsideServer, ...] = ()
@@ -206,4 +245,5 @@ class Cluster(Part):
     """Default: the Nodes among the manifests; without any, three nodes of four cores."""
     network: Network = Network()
     conntrack: Conntrack = Conntrack()
+    cloud: Cloud = Cloud()
     outside: tuple[OutsideHost, ...] = ()

@@ -12,8 +12,11 @@ from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import Deployment
 from svcsim.kube.manifests import Manifests
 from svcsim.scenario.address import Destination
+from svcsim.scenario.cluster import DEFAULT_NODE_CIDR, DEFAULT_POD_CIDR, Cluster
+from svcsim.scenario.generator import IPV6_ENDPOINT_CIDR, ServiceGenerator
 from svcsim.scenario.model import Origin, Scenario
 from svcsim.scenario.places import Places
+from svcsim.scenario.quantities import family_of
 from svcsim.scenario.workload import From, Workload
 
 MAX_DEFAULT_CLIENTS = 3
@@ -56,8 +59,33 @@ def complete(
             update["from_"] = source
         workloads.append(workload.model_copy(update=update) if update else workload)
     metadata = scenario.metadata if scenario.metadata.name else scenario.metadata.model_copy(update={"name": _plain(name)})
-    completed = scenario.model_copy(update={"workloads": tuple(workloads), "metadata": metadata})
+    completed = scenario.model_copy(
+        update={
+            "workloads": tuple(workloads), "metadata": metadata, "cluster": _with_networks(scenario),
+            "services": tuple(_with_endpoint_cidr(generator, scenario) for generator in scenario.services),
+        }
+    )
     return completed, objects, tuple(added)
+
+
+def _with_networks(scenario: Scenario) -> Cluster:
+    """The cluster with blocks for pods and nodes, where none are given, of the families that Services and pods have."""
+    network = scenario.cluster.network
+    given = network.model_fields_set
+    pods, nodes = network.pod_cidr, network.node_cidr
+    if "pod_cidr" not in given:
+        pods = tuple(DEFAULT_POD_CIDR[family] for family in scenario.kubernetes.families)
+    if "node_cidr" not in given:
+        nodes = tuple(DEFAULT_NODE_CIDR[family_of(block)] for block in pods)
+    if (pods, nodes) == (network.pod_cidr, network.node_cidr):
+        return scenario.cluster
+    return scenario.cluster.model_copy(update={"network": network.model_copy(update={"pod_cidr": pods, "node_cidr": nodes})})
+
+
+def _with_endpoint_cidr(generator: ServiceGenerator, scenario: Scenario) -> ServiceGenerator:
+    if "endpoint_cidr" in generator.model_fields_set or "IPv4" in scenario.kubernetes.families:
+        return generator
+    return generator.model_copy(update={"endpoint_cidr": IPV6_ENDPOINT_CIDR})
 
 
 def _node_count(scenario: Scenario) -> int:

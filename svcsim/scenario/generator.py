@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 from svcsim.kube.api.base import ObjectMeta
 from svcsim.kube.api.endpoints import SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointPort, EndpointSlice
 from svcsim.kube.api.service import Service, ServicePort, ServiceSpec
-from svcsim.scenario.quantities import Cidr, Count, Name, Part, Port, RateOrZero
+from svcsim.scenario.quantities import Cidr, Count, Name, Part, Port, RateOrZero, family_of
 
 MAX_SERVICES = 100_000
+IPV6_ENDPOINT_CIDR = "fd00:172:16::/64"
 MAX_GENERATED_ENDPOINTS = 2_000_000
 ENDPOINTS_A_SLICE = 100
 
@@ -30,7 +31,7 @@ class ServiceGenerator(Part):
     port: Port = 80
     protocol: Literal["TCP", "UDP"] = "TCP"
     endpoint_cidr: Cidr = "172.16.0.0/12"
-    """Where their endpoints' addresses lie; nothing answers there."""
+    """Where their endpoints' addresses lie; nothing answers there. Default in a cluster without IPv4: fd00:172:16::/64."""
     churn_per_s: RateOrZero = 0.0
     """Endpoint changes a second, in one Service after the other: its first endpoint turns unready, and ready with the next."""
 
@@ -58,14 +59,18 @@ class ServiceGenerator(Part):
 
     def objects(self) -> Iterator[Service | EndpointSlice]:
         """Each Service and its slices, in order."""
-        base = int(ip_network(self.endpoint_cidr).network_address) + 1
+        first_address = ip_network(self.endpoint_cidr).network_address + 1
+        base, address_of = int(first_address), type(first_address)
+        family = family_of(self.endpoint_cidr)
         port = EndpointPort(name="", protocol=self.protocol, port=self.port)
         for i in range(self.count):
             namespace, name = self.key(i + 1)
             metadata = ObjectMeta(name=name, namespace=namespace)
             yield Service(
                 metadata=metadata,
-                spec=ServiceSpec(ports=(ServicePort(protocol=self.protocol, port=self.port, target_port=self.port),)),
+                spec=ServiceSpec(
+                    ip_families=(family,), ports=(ServicePort(protocol=self.protocol, port=self.port, target_port=self.port),)
+                ),
             )
             first = base + i * self.endpoints
             for number, start in enumerate(range(0, self.endpoints, ENDPOINTS_A_SLICE), 1):
@@ -74,8 +79,9 @@ class ServiceGenerator(Part):
                     metadata=ObjectMeta(
                         name=f"{name}-{number}", namespace=namespace, labels={SERVICE_NAME_LABEL: name}
                     ),
+                    address_type=family,
                     endpoints=tuple(
-                        Endpoint(addresses=(str(ip_address(address)),), conditions=EndpointConditions(ready=True))
+                        Endpoint(addresses=(str(address_of(address)),), conditions=EndpointConditions(ready=True))
                         for address in addresses
                     ),
                     ports=(port,),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, create_model, field_validator, model_validator
 
 from svcsim.kube.timings import Timings, load_timings
-from svcsim.scenario.quantities import Cidr, Count, Duration, Part, PositiveCount, PositiveDuration, Share
+from svcsim.scenario.quantities import Cidrs, Count, Duration, Family, Part, PositiveCount, PositiveDuration, Share, family_of
 from svcsim.spelling import nearest
 from svcsim.validation import plain_kind
 from svcsim.yamlsource import WrittenFloat
@@ -106,7 +106,8 @@ class Kubernetes(Part):
     proxy: Proxy = Proxy()
     timings: TimingOverrides = TimingOverrides()
     """Defaults of the control plane to change, by name, as `{nodeMonitorGrace: 20s}`."""
-    service_cidr: Cidr = "10.96.0.0/12"
+    service_cidr: Cidrs = ("10.96.0.0/12",)
+    """Of cluster IPs; a block of each family makes the cluster dual-stack, the first one's family being the Services' default."""
     dns: Dns = Dns()
 
     @field_validator("version", mode="before")
@@ -127,6 +128,11 @@ class Kubernetes(Part):
         if isinstance(value, str) and value.partition("/")[0] not in MODES:
             raise ValueError(f"{plain_kind(value)} is no proxy mode{nearest(value.partition('/')[0], MODES)}")
         return value
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families of Services, the default one first."""
+        return tuple(map(family_of, self.service_cidr))
 
     @property
     def minor(self) -> Minor | None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 from svcsim.units import bandwidth_bit_per_s, duration_ns, duration_text, fraction, rate_per_s, size_bytes
 from svcsim.validation import plain_kind
 
+Family = Literal["IPv4", "IPv6"]
 _UNIT_SUFFIX = re.compile(r"_(ns|bytes|per_s|bit_per_s)$")
 
 
@@ -187,10 +188,48 @@ def _address(value: object) -> str:
         raise ValueError(f"{plain_kind(value)} is not an IP address") from None
 
 
+def _one_a_family(read: Callable[[object], str], what: str) -> Callable[[object], tuple[str, ...]]:
+    """Reads one value, or two of different families: `a,b` as flags of Kubernetes take them, or a list."""
+
+    def parse(value: object) -> tuple[str, ...]:
+        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            parts = [parts]
+        if not 1 <= len(parts) <= 2:
+            raise ValueError(f"{what} is expected, or one of IPv4 and one of IPv6 (got {len(parts)})")
+        found = tuple(read(part) for part in parts)
+        families = tuple(map(family_of, found))
+        if len(set(families)) < len(families):
+            raise ValueError(f"of two, one is IPv4 and one is IPv6 (both are {families[0]}: {', '.join(found)})")
+        return found
+
+    return parse
+
+
+def family_of(text: str) -> Family:
+    """The family of an address or a block."""
+    return "IPv6" if ":" in text else "IPv4"
+
+
+def _pair_schema(*examples: str) -> WithJsonSchema:
+    one = {"type": "string", "examples": list(examples)}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 2}]})
+
+
 Cidr = Annotated[str, BeforeValidator(_cidr), WithJsonSchema({"type": "string", "examples": ["10.96.0.0/12"]})]
 """A block of addresses, `10.244.0.0/16`, without host bits."""
 IpAddress = Annotated[str, BeforeValidator(_address), WithJsonSchema({"type": "string", "examples": ["203.0.113.10"]})]
 """An IPv4 or IPv6 address."""
+Cidrs = Annotated[
+    tuple[str, ...], BeforeValidator(_one_a_family(_cidr, "a block of addresses")), PlainSerializer(",".join),
+    _pair_schema("10.96.0.0/12", "10.96.0.0/12,fd00:10:96::/112"),
+]
+"""A block of addresses, or one of each family, the primary one first: `10.96.0.0/12,fd00:10:96::/112`."""
+IpAddresses = Annotated[
+    tuple[str, ...], BeforeValidator(_one_a_family(_address, "an IP address")), PlainSerializer(",".join),
+    _pair_schema("203.0.113.10", "203.0.113.10,2001:db8::10"),
+]
+"""An address, or one of each family, the primary one first."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 

@@ -18,6 +18,7 @@ from svcsim.scenario.quantities import (
     Count,
     Duration,
     Factor,
+    Family,
     Labels,
     Name,
     Part,
@@ -316,6 +317,10 @@ class Workload(Part):
     """Of the connection alone; default: `timeout`."""
     retries: Retries = Retries()
     resolve: ResolveText = Resolve(policy="interval")
+    family: Family | None = None
+    """The only family that clients use; default: what the name has, in the order that the C library gives (RFC 6724)."""
+    balancing: Literal["pick_first", "round_robin", "random"] | None = None
+    """How a client itself chooses among all addresses of the name, as for a headless Service; default: it takes one and stays."""
     start_ns: Duration = 0
     """When the workload begins."""
     stop_ns: PositiveDuration | None = None
@@ -325,4 +330,6 @@ class Workload(Part):
     def _ordered(self) -> Self:
         if self.stop_ns is not None and self.stop_ns <= self.start_ns:
             raise ValueError("'stop' is later than 'start'")
+        if self.balancing is not None and self.resolve.policy not in {"interval", "once"}:
+            raise ValueError("a client that balances keeps the addresses of a name: resolve is interval(30s) or once")
         return self

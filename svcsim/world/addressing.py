@@ -12,6 +12,7 @@ from svcsim.scenario.model import Scenario
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 DEFAULT_CORES = 4
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +20,32 @@ class Machine:
     """A node as the world builds it."""
 
     name: str
-    address: Address
-    pod_cidr: Prefix
+    addresses: tuple[Address, ...]
+    """One a family, the primary one first."""
+    pod_cidrs: tuple[Prefix, ...]
+    """One a family that pods have, in the same order."""
     cores: int
     zone: str
     labels: tuple[tuple[str, str], ...]
     max_pods: int
 
+    @property
+    def address(self) -> Address:
+        """Its primary address."""
+        return self.addresses[0]
+
 
 def machines_of(scenario: Scenario) -> tuple[Machine, ...]:
     """Every node: those that the scenario declares, or the Node objects of its manifests with the addresses they have."""
     network = scenario.cluster.network
-    nodes = ip_network(network.node_cidr)
+    nodes = tuple(map(ip_network, network.node_cidr))
     if scenario.nodes:
         pods = _pod_networks(network.pod_cidr, len(scenario.nodes))
         return tuple(
             Machine(
                 node.name,
-                parse_address(node.address) if node.address else _host(nodes, 10 + i),
-                Prefix.parse(str(pods[i])),
+                _addresses(node.address or (), nodes, 10 + i),
+                tuple(Prefix.parse(str(block)) for block in pods[i]),
                 node.cores,
                 node.zone or "",
                 tuple(sorted({**node.labels, **({ZONE_LABEL: node.zone} if node.zone else {})}.items())),
@@ -49,13 +57,11 @@ def machines_of(scenario: Scenario) -> tuple[Machine, ...]:
     pods = _pod_networks(network.pod_cidr, len(objects))
     machines = []
     for i, obj in enumerate(objects):
-        internal = obj.internal_ips
-        cidrs = obj.pod_cidrs
         machines.append(
             Machine(
                 obj.metadata.name,
-                parse_address(internal[0]) if internal else _host(nodes, 10 + i),
-                Prefix.parse(cidrs[0]) if cidrs else Prefix.parse(str(pods[i])),
+                _addresses(obj.internal_ips, nodes, 10 + i),
+                tuple(Prefix.parse(_of_family(obj.pod_cidrs, block.version) or str(block)) for block in pods[i]),
                 _cores(obj),
                 obj.zone,
                 tuple(sorted(obj.metadata.labels.items())),
@@ -74,11 +80,24 @@ def _cores(node: NodeObject) -> int:
     return max(1, millis // 1000)
 
 
-def _host(network: IPv4Network | IPv6Network, number: int) -> Address:
-    return parse_address(str(network.network_address + number))
+def _of_family(given: tuple[str, ...], version: int) -> str:
+    """The first address or block of a family, empty if there is none."""
+    return next((text for text in given if (":" in text) == (version == 6)), "")
 
 
-def _pod_networks(cidr: str, count: int) -> list[IPv4Network | IPv6Network]:
+def _addresses(given: tuple[str, ...], blocks: tuple[Network, ...], number: int) -> tuple[Address, ...]:
+    """An address of each block's family: the given one, or the one with this number in the block."""
+    return tuple(
+        parse_address(_of_family(given, block.version) or str(block.network_address + number)) for block in blocks
+    )
+
+
+def _pod_networks(cidrs: tuple[str, ...], count: int) -> list[tuple[Network, ...]]:
+    """A block of each family for each of `count` nodes."""
+    return list(zip(*(_blocks(cidr, count) for cidr in cidrs), strict=True))
+
+
+def _blocks(cidr: str, count: int) -> list[Network]:
     """A block of addresses a node, as the node IPAM controller hands them out: /24 of IPv4, /64 of IPv6, smaller if need be."""
     whole = ip_network(cidr)
     wanted = 24 if whole.version == 4 else 64
@@ -86,9 +105,9 @@ def _pod_networks(cidr: str, count: int) -> list[IPv4Network | IPv6Network]:
     if 2 ** (length - whole.prefixlen) < count:
         raise UsageError(
             f"cluster.network.podCIDR {cidr} has room for {2 ** (length - whole.prefixlen)} nodes, not for {count}: "
-            f"take a larger block, such as 10.0.0.0/8"
+            f"take a larger block, such as {'10.0.0.0/8' if whole.version == 4 else 'fd00:10::/48'}"
         )
-    blocks: list[IPv4Network | IPv6Network] = []
+    blocks: list[Network] = []
     for block in whole.subnets(new_prefix=length):
         blocks.append(block)
         if len(blocks) == count:

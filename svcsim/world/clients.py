@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from svcsim.datapath.host import Host, Namespace
@@ -14,9 +14,10 @@ from svcsim.faults.owners import is_pod_of
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
+from svcsim.kube.dns.address_selection import in_order
 from svcsim.kube.dns.resolver import Resolver
 from svcsim.kube.store import Store
-from svcsim.linux.address import format_address, parse_address
+from svcsim.linux.address import format_address, is_ipv6, parse_address
 from svcsim.linux.packet import PROTOCOL_NUMBER
 from svcsim.results.records import Outcome, RecordWriter
 from svcsim.scenario.address import Destination
@@ -28,6 +29,7 @@ from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.source import FOREVER_NS, Source
 from svcsim.workload.workload import Retries, Workload, WorkloadSettings
+from svcsim.world.environments import Environments
 from svcsim.world.naming import Naming
 
 NAMED = 3
@@ -51,13 +53,14 @@ class Clients:
 
     def __init__(
         self, scenario: Scenario, network: Network, store: Store, records: RecordWriter, resolvers: Resolvers,
-        resolver_of: ResolverOf, seed: int,
+        resolver_of: ResolverOf, environments: Environments, seed: int,
     ) -> None:
         self._scenario = scenario
         self._network = network
         self._store = store
         self._resolvers = resolvers
         self._resolver_of = resolver_of
+        self._environments = environments
         self._seed = seed
         self._groups: list[_Group] = []
         self._loops: list[OpenLoop | ClosedLoop] = []
@@ -97,6 +100,8 @@ class Clients:
             waiting_limit=connections.waiting_limit,
             resolve=model.resolve.policy,
             resolve_interval_ns=model.resolve.interval_ns,
+            balancing=model.balancing,
+            unresolved=Outcome.NO_VARIABLE if self._to(model).is_variable else Outcome.DNS_FAILURE,
             retries=Retries(
                 attempts=model.retries.attempts, base_ns=backoff.base_ns, factor=backoff.factor, max_ns=backoff.max_ns,
                 jitter=backoff.jitter, on=frozenset(Outcome[name.upper()] for name in model.retries.on),
@@ -124,6 +129,8 @@ class Clients:
         to = self._to(model)
         if isinstance(to.port, int) and not to.is_node_port:
             return to.port
+        if to.is_variable_port:
+            return 0
         service = self._service(model)
         for port in service.spec.ports if service is not None else ():
             if port.protocol == to.protocol and to.port in (port.port, port.name):
@@ -147,6 +154,7 @@ class Clients:
         A dead pod that comes back after another has taken its place sends beside it.
         """
         key = pod.metadata.key
+        self._environments.started(pod)
         for group in self._groups:
             source_of = group.model.from_
             if source_of is None or not self._belongs(pod, source_of):
@@ -220,9 +228,24 @@ class Clients:
         source.alive = True
         source.ports = {}
         source.target, source.resolved_until_ns = 0, -1
+        if self._to(group.model).is_variable:
+            self._read_variables(group.model, source)
+            return
         static = self._static_target(group.model, source)
         if static:
             source.target, source.resolved_until_ns = static, FOREVER_NS
+
+    def _read_variables(self, model: WorkloadModel, source: Source) -> None:
+        """The client's program has started, and reads where its target is from its container's environment, once."""
+        to = self._to(model)
+        if source.namespace.is_host and not self._environments.has(source.name):
+            raise self._mistake(model, f"{source.name} is no pod, and only a pod's containers have variables of Services")
+        host = self._environments.expanded(source.name, to.host)
+        port = self._environments.expanded(source.name, str(to.port))
+        source.target, source.resolved_until_ns, source.port = 0, -1, 0
+        if host is not None and port is not None:
+            source.target, source.resolved_until_ns = parse_address(host), FOREVER_NS
+            source.port = int(port) if to.is_variable_port else 0
 
     def settle(self, naming: Naming) -> None:
         """The run starts among clients that have been at work for long: each knows what its resolver told it some time ago.
@@ -234,6 +257,10 @@ class Clients:
             # Only now have Services all of their ports.
             group.workload.settings = replace(group.workload.settings, port=self._port(group.model))
             self._say_if_nobody_has(group.model)
+            if self._to(group.model).is_variable:
+                for source in group.workload.sources:
+                    self._read_variables(group.model, source)
+                continue
             policy, interval_ns = group.model.resolve.policy, group.model.resolve.interval_ns
             if policy not in ("interval", "once"):
                 continue
@@ -242,9 +269,13 @@ class Clients:
                 resolver = self._resolver_of(source.namespace)
                 if source.resolved_until_ns >= now or resolver is None:
                     continue
-                addresses = naming.known(resolver, self._to(group.model).host)
+                addresses = naming.known(resolver, self._to(group.model).host, group.model.family or "any")
                 if addresses:
-                    source.target = addresses[int(phases.uniform(source.index, 1) * len(addresses))]
+                    first = int(phases.uniform(source.index, 1) * len(addresses))
+                    turned = (*addresses[first:], *addresses[:first])
+                    ordered = in_order(turned, source.namespace.towards, resolver.libc)
+                    source.target = ordered[0]
+                    source.targets = tuple(ordered) if group.model.balancing is not None else ()
                     age_ns = int(phases.uniform(source.index) * interval_ns)
                     source.resolved_until_ns = FOREVER_NS if policy == "once" else now + age_ns
 
@@ -294,10 +325,14 @@ class Clients:
         if to.is_node_port:
             nodes = [host for host in self._network.fabric.hosts if host.is_node]
             if to.node is not None:
-                return next(host.address for host in nodes if host.name == to.node)
-            return nodes[splitmix64(source.index) % len(nodes)].address
+                node = next(host for host in nodes if host.name == to.node)
+            else:
+                node = nodes[splitmix64(source.index) % len(nodes)]
+            return self._reachable(node.namespace.addresses, model, source)
         if to.is_address:
             return parse_address(to.host)
+        if to.is_load_balancer:
+            return self._balancer_address(model) if model.resolve.policy == "never" else 0
         if model.resolve.policy != "never" and self._resolver_of(source.namespace) is not None:
             return 0
         service = self._service(model)
@@ -307,10 +342,29 @@ class Clients:
                 f"{to.host} has no address that a client could know without DNS; "
                 "let it resolve the name (resolve: interval(30s)), or give an address",
             )
-        return parse_address(service.spec.cluster_ip)
+        return self._reachable(tuple(map(parse_address, service.spec.cluster_ips)), model, source)
+
+    def _balancer_address(self, model: WorkloadModel) -> int:
+        """The address at which the Service's balancer answers now, as a public name's record would tell it; 0 without one."""
+        service = self._service(model)
+        points = service.status.load_balancer.ingress if service is not None else ()
+        return next((parse_address(point.ip) for point in points if point.ip), 0)
+
+    def _reachable(self, addresses: tuple[int, ...], model: WorkloadModel, source: Source) -> int:
+        """The first of a Service's or a node's addresses that a client can send to, of the family that the workload asks for."""
+        wanted = [each for each in addresses if model.family is None or is_ipv6(each) == (model.family == "IPv6")]
+        found = next(filter(source.namespace.towards, wanted), 0)
+        if not found:
+            there = ", ".join(map(format_address, addresses))
+            what = "" if model.family is None else f" of {model.family}"
+            raise self._mistake(model, f"{source.name} can reach no address{what} of {self._to(model).host} ({there})")
+        return found
 
     def _resolve_later(self, workload: Workload, source: Source, on_address: Callable[[int], None]) -> None:
         group = self._groups[workload.settings.index]
+        if self._to(group.model).is_variable:
+            on_address(0)  # what a container was started without it will never have
+            return
         resolver = self._resolver_of(source.namespace)
         assert resolver is not None
         group.lookups += 1
@@ -318,7 +372,10 @@ class Clients:
 
         self._resolvers.resolve(
             resolver, source.namespace, self._to(group.model).host, key,
-            lambda addresses, queries: on_address(addresses[0] if addresses else 0),
+            lambda addresses, queries: on_address(
+                _noted(source, group, in_order(addresses, source.namespace.towards, resolver.libc))[0] if addresses else 0
+            ),
+            family=group.model.family or "any",
         )
 
     # ---- when --------------------------------------------------------------------------------------------------------
@@ -346,6 +403,14 @@ class Clients:
                 )
                 users.start(model.start_ns)
                 self._loops.append(users)
+
+
+def _noted(source: Source, group: _Group, addresses: Sequence[int]) -> Sequence[int]:
+    """All addresses of an answer, kept by a client that balances on its own."""
+    if group.model.balancing is not None:
+        source.targets = tuple(addresses)
+        source.failed = set()
+    return addresses
 
 
 def _from_text(source: From | None) -> str:

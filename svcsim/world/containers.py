@@ -145,9 +145,11 @@ class Containers:
         if pod.spec.host_network or not pod.status.pod_ip:
             return host.namespace
         key = pod.metadata.key
+        primary, *further = map(parse_address, pod.addresses)
         namespace = Namespace(
-            key, parse_address(pod.status.pod_ip), host, index=1000 + self.endpoint_index(key),
+            key, primary, host, index=1000 + self.endpoint_index(key),
             hairpin=self._network.fabric.settings.hairpin,
+            further=further[0] if further else 0,
         )
         self._network.fabric.add_namespace(namespace)
         return namespace

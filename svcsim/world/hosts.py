@@ -15,6 +15,7 @@ from svcsim.linux.tcp import TcpTimers
 from svcsim.network.topology import Defaults, Edge, Topology, Vertex
 from svcsim.scenario.model import Scenario
 from svcsim.world.addressing import Machine
+from svcsim.world.cloud import CLOUD_HOST, check_address, has_balancers
 
 UNTRACKED = 1 << 40
 """Entries that a host outside the cluster may hold: it tracks nothing."""
@@ -25,6 +26,8 @@ def topology_of(scenario: Scenario, machines: tuple[Machine, ...]) -> Topology:
     network = scenario.cluster.network
     vertices = [Vertex(machine.name, machine.zone) for machine in machines]
     vertices += [Vertex(host.name, outside_rtt_ns=host.rtt_ns) for host in scenario.cluster.outside]
+    if has_balancers(scenario):
+        vertices.append(Vertex(CLOUD_HOST, outside_rtt_ns=scenario.cluster.cloud.rtt_ns))
     return Topology(
         tuple(vertices),
         Defaults(
@@ -84,6 +87,7 @@ def fabric_of(
     settings = FabricSettings(
         cni=network.cni,
         segment=network.segment,
+        hairpin=network.hairpin_mode != "none",
         timers=TcpTimers(
             syn_initial_ns=kernel.syn_initial_ns, syn_retries=kernel.syn_retries, syn_linear=kernel.syn_linear,
             data_floor_ns=kernel.data_floor_ns, data_ceiling_ns=kernel.data_ceiling_ns, data_retries=kernel.data_retries,
@@ -95,17 +99,19 @@ def fabric_of(
         established_ns=conntrack.tcp_established_ns, udp_ns=conntrack.udp_ns, udp_stream_ns=conntrack.udp_stream_ns
     )
 
-    def add(name: str, address: int, cores: int, limit: int, *, is_node: bool) -> None:
+    def add(name: str, addresses: tuple[int, ...], cores: int, limit: int, *, is_node: bool) -> None:
         fabric.add_host(
             Host(
-                name, len(fabric.hosts), address, charges, cores, Conntrack(limit, timeouts),
+                name, len(fabric.hosts), addresses[0], charges, cores, Conntrack(limit, timeouts),
                 IcmpLimiter(kernel.icmp_burst, kernel.icmp_interval_ns), Neighbours(kernel.neighbour_timeout_ns),
-                is_node=is_node,
+                is_node=is_node, further=addresses[1] if len(addresses) > 1 else 0,
             )
         )
 
     for machine in machines:
-        add(machine.name, machine.address, machine.cores, conntrack.limit(machine.cores), is_node=True)
+        add(machine.name, machine.addresses, machine.cores, conntrack.limit(machine.cores), is_node=True)
     for outside in scenario.cluster.outside:
-        add(outside.name, parse_address(outside.address), 1, UNTRACKED, is_node=False)
+        add(outside.name, tuple(map(parse_address, outside.address)), 1, UNTRACKED, is_node=False)
+    if has_balancers(scenario):
+        add(CLOUD_HOST, (check_address(scenario.cluster.cloud),), 1, UNTRACKED, is_node=False)
     return fabric

@@ -7,16 +7,19 @@ from typing import Any
 
 from svcsim.datapath.host import Namespace
 from svcsim.kube.api.endpoints import EndpointSlice
+from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import Deployment
 from svcsim.kube.client import Client
 from svcsim.kube.dns.answers import DnsServer
 from svcsim.kube.dns.config import DnsConfig, upstream_host
-from svcsim.kube.dns.pod_dns import KubeletDns, pod_resolv_conf
+from svcsim.kube.dns.lookup import Family, wanted_types
+from svcsim.kube.dns.pod_dns import KubeletDns, PodDnsConfig, pod_resolv_conf
+from svcsim.kube.dns.resolv_conf import ResolvConf
 from svcsim.kube.dns.resolver import Resolver
 from svcsim.kube.dns.zone import Zone
 from svcsim.kube.kinds import KubeObject
-from svcsim.kube.store import Change, Event
+from svcsim.kube.store import Change, Event, Store
 from svcsim.linux.address import parse_address
 from svcsim.scenario.model import Scenario
 from svcsim.units import S
@@ -24,6 +27,10 @@ from svcsim.units import S
 DNS_NAMESPACE = "kube-system"
 DNS_SERVICE = "kube-dns"
 DNS_LABELS = {"k8s-app": "kube-dns"}
+REVERSE_ZONES = ("in-addr.arpa.", "ip6.arpa.")
+"""Zones that kubeadm's Corefile serves beside the cluster's, other addresses' names being asked of the upstream."""
+NAMESPACES = ("default", DNS_NAMESPACE, "kube-public", "kube-node-lease")
+"""Namespaces that every cluster has."""
 DEFAULT_TTL_NS = 30 * S
 """What kubeadm's Corefile sets, and kube-dns' own constant (see kube/data/timing.toml)."""
 
@@ -31,7 +38,7 @@ DEFAULT_TTL_NS = 30 * S
 def resolves_names(scenario: Scenario) -> bool:
     """Whether any workload asks DNS: then the cluster needs one."""
     return any(
-        workload.to is not None and not workload.to.is_address and not workload.to.is_node_port
+        workload.to is not None and not workload.to.is_address and not workload.to.is_node_port and not workload.to.is_variable
         and workload.resolve.policy != "never" and (workload.from_ is None or workload.from_.outside is None)
         for workload in scenario.workloads
     )
@@ -42,23 +49,30 @@ def dns_address(scenario: Scenario) -> str:
     for obj in scenario.objects:
         if isinstance(obj, Service) and obj.metadata.key == f"{DNS_NAMESPACE}/{DNS_SERVICE}" and obj.spec.cluster_ip:
             return obj.spec.cluster_ip
-    return str(ip_network(scenario.kubernetes.service_cidr).network_address + 10)
+    return _tenth(scenario.kubernetes.service_cidr[0])
 
 
-def dns_objects(scenario: Scenario) -> list[KubeObject]:
-    """The Service and Deployment of cluster DNS, unless the manifests hold them or nobody asks for names."""
+def _tenth(cidr: str) -> str:
+    """The address of a service CIDR that cluster DNS has (kubeadm, GetDNSIP)."""
+    return str(ip_network(cidr).network_address + 10)
+
+
+def dns_objects(scenario: Scenario, *, asked: bool = False) -> list[KubeObject]:
+    """The Service and Deployment of cluster DNS, unless the manifests hold them or nobody asks (`asked`: somebody will)."""
     present = any(obj.metadata.key == f"{DNS_NAMESPACE}/{DNS_SERVICE}" for obj in scenario.objects if isinstance(obj, Service))
-    if present or not resolves_names(scenario):
+    if present or not (asked or resolves_names(scenario)):
         return []
     dns = scenario.kubernetes.dns
     ports: list[dict[str, Any]] = [
         {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
         {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
     ]
+    addresses = [_tenth(cidr) for cidr in scenario.kubernetes.service_cidr]
+    stack = {"clusterIPs": addresses, "ipFamilyPolicy": "RequireDualStack"} if len(addresses) > 1 else {}
     service = Service.model_validate(
         {
             "metadata": {"name": DNS_SERVICE, "namespace": DNS_NAMESPACE, "labels": DNS_LABELS},
-            "spec": {"clusterIP": dns_address(scenario), "selector": DNS_LABELS, "ports": ports},
+            "spec": {"clusterIP": addresses[0], **stack, "selector": DNS_LABELS, "ports": ports},
         }
     )
     container = {
@@ -84,24 +98,30 @@ def dns_objects(scenario: Scenario) -> list[KubeObject]:
 class Naming:
     """What cluster DNS knows, shared by its pods, and the resolvers of the pods that ask it."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, store: Store, *, asked: bool = False) -> None:
         dns = scenario.kubernetes.dns
+        self._store = store
         self.zone = Zone()
         ttl_ns = DEFAULT_TTL_NS if dns.ttl_ns is None else dns.ttl_ns
         upstream = {
-            f"{host.name.lower()}.": upstream_host(f"{host.name.lower()}.", (parse_address(host.address),), ttl_ns // S)
+            f"{host.name.lower()}.": upstream_host(f"{host.name.lower()}.", tuple(map(parse_address, host.address)), ttl_ns // S)
             for host in scenario.cluster.outside
         }
         self.server = DnsServer(
             self.zone,
-            DnsConfig(dialect=dns.server, zones=(f"{dns.domain}.",), ttl=ttl_ns // S, upstream=upstream),
+            DnsConfig(
+                dialect=dns.server, zones=(f"{dns.domain}.", *REVERSE_ZONES), ttl=ttl_ns // S, pods="insecure",
+                fallthrough=REVERSE_ZONES, own_service=(DNS_NAMESPACE, DNS_SERVICE), upstream=upstream,
+            ),
         )
-        self._kubelet = KubeletDns(cluster_dns=(dns_address(scenario),), cluster_domain=dns.domain)
-        self._asks = resolves_names(scenario)
+        self._kubelet = KubeletDns(cluster_dns=(dns_address(scenario),), cluster_domain=dns.domain, host=ResolvConf())
+        self._asks = asked or resolves_names(scenario)
         self._resolvers: dict[str, Resolver] = {}
 
     def follow(self, client: Client) -> None:
         """Know what the API server holds, and hear of changes as the DNS server's watch delivers them."""
+        for name in NAMESPACES:
+            self.zone.set_namespace(name)
         for service in client.store.each(Service):
             self.zone.set_service(service)
         for piece in client.store.each(EndpointSlice):
@@ -121,10 +141,11 @@ class Naming:
             else:
                 self.zone.set_slice(obj)
 
-    def known(self, resolver: Resolver, name: str) -> tuple[int, ...]:
+    def known(self, resolver: Resolver, name: str, family: Family = "any") -> tuple[int, ...]:
         """What the resolver would have been told of a name, had it asked before; no queries are sent."""
+        types = wanted_types(family, resolver.options)
         for candidate in resolver.names(name):
-            addresses = self.server.answer(candidate, "A").addresses()
+            addresses = tuple(address for each in types for address in self.server.answer(candidate, each).addresses())
             if addresses:
                 return addresses
         return ()
@@ -135,6 +156,17 @@ class Naming:
             return None
         resolver = self._resolvers.get(namespace.name)
         if resolver is None:
-            conf = pod_resolv_conf(self._kubelet, namespace.name.partition("/")[0]).conf
-            resolver = self._resolvers[namespace.name] = Resolver(conf)
+            resolver = self._resolvers[namespace.name] = Resolver(self.resolv_conf(namespace.name))
         return resolver
+
+    def resolv_conf(self, pod: str) -> ResolvConf:
+        """The resolv.conf that the kubelet has written for a pod (`namespace/name`), by its dnsPolicy and dnsConfig."""
+        found = self._store.get(Pod, pod)
+        if found is None:
+            return pod_resolv_conf(self._kubelet, pod.partition("/")[0]).conf
+        spec = found.spec
+        added = None if spec.dns_config is None else PodDnsConfig(
+            spec.dns_config.nameservers, spec.dns_config.searches,
+            tuple(each.name if each.value is None else f"{each.name}:{each.value}" for each in spec.dns_config.options),
+        )
+        return pod_resolv_conf(self._kubelet, found.metadata.namespace, spec.dns_policy, added).conf

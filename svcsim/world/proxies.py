@@ -11,13 +11,16 @@ from typing import Literal
 
 from svcsim.calibration.costs import Costs, costs_of
 from svcsim.calibration.profile import Profile
-from svcsim.datapath.host import Host
+from svcsim.datapath.host import Host, NoRules
 from svcsim.datapath.network import Network
 from svcsim.engine.journal import Happening
 from svcsim.engine.streams import permuted, splitmix64, stream_seed
+from svcsim.kube.api.endpoints import EndpointSlice
+from svcsim.kube.api.service import Service
 from svcsim.kube.timings import Timings
 from svcsim.kubeproxy.change_tracker import Catalogue, Changes, ChangeTracker, Snapshot
 from svcsim.kubeproxy.conntrack_cleanup import stale_entries
+from svcsim.kubeproxy.dual_stack import DualStackPath
 from svcsim.kubeproxy.endpoint_map import EndpointInfo
 from svcsim.kubeproxy.graceful_termination import CHECK_INTERVAL_NS
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
@@ -28,12 +31,12 @@ from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
 from svcsim.kubeproxy.nftables_proxier import NftablesProxier
 from svcsim.kubeproxy.pace import CompletionPace, Pace, TokenBucketPace
 from svcsim.kubeproxy.round_robin import RoundRobin, keyed_shuffle
-from svcsim.kubeproxy.settings import ProxySettings
+from svcsim.kubeproxy.settings import IPFamily, ProxySettings
 from svcsim.kubeproxy.sync_loop import Prepared, Proxier
 from svcsim.kubeproxy.userspace_proxier import Portal, UserspaceProxier
 from svcsim.kubeproxy.userspace_proxy import DialTimeouts, ProxyCharges, ProxyPort, ProxyProcess
 from svcsim.kubeproxy.userspace_udp import UdpProxyPort
-from svcsim.linux.address import Prefix
+from svcsim.linux.address import Prefix, is_ipv6
 from svcsim.linux.ipvs.settings import IpvsSysctls
 from svcsim.linux.ipvs.table import IpvsTable
 from svcsim.linux.packet import TCP, UDP, FirstPacketPath
@@ -51,17 +54,33 @@ DIALS = DialTimeouts(
 
 @dataclass(slots=True)
 class NodeProxy:
-    """A node's translator in the mode that it runs, with what stopping it does to connections through it.
+    """A node's translators in the mode that it runs, one a family, with what stopping them does to connections through them.
 
-    `path` is what packets take once the translator has written; a translator that begins anew with an empty kernel has another.
+    `path` is what packets take once the translators have written; one that begins anew with an empty kernel has another.
     """
 
     mode: str
-    proxier: Proxier
+    proxiers: tuple[Proxier, ...]
     path: Callable[[], FirstPacketPath]
     stopped: Callable[[], None] = lambda: None
     started: Callable[[], None] = lambda: None
     cpu_ns: Callable[[], int] = lambda: 0
+
+    @property
+    def proxier(self) -> Proxier:
+        """The translator of the node's primary family."""
+        return self.proxiers[0]
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What the nodes' translators of one family have in common."""
+
+    catalogue: Catalogue
+    snapshot: Snapshot
+    iptables: IptablesProgrammes = field(default_factory=IptablesProgrammes)
+    nftables: ProgrammeLibrary = field(default_factory=ProgrammeLibrary)
+    ipvs: IpvsLibrary = field(default_factory=IpvsLibrary)
 
 
 @dataclass(slots=True)
@@ -96,19 +115,20 @@ class Proxies:
 
     def __init__(
         self, scenario: Scenario, network: Network, profile: Profile, costs: Costs, timings: Timings, seed: int,
-        snapshot: Snapshot, catalogue: Catalogue,
+        services: Iterable[Service], slices: Iterable[EndpointSlice],
     ) -> None:
+        """`services` and `slices` are what the run starts with."""
         self._scenario = scenario
         self._network = network
         self._costs = costs
         self._profile = profile
         self._timings = timings
         self._seed = seed
-        self._snapshot = snapshot
-        self._catalogue = catalogue
-        self._iptables = IptablesProgrammes()
-        self._nftables = ProgrammeLibrary()
-        self._ipvs_library = IpvsLibrary()
+        self._shared: dict[IPFamily, _Shared] = {}
+        services, slices = list(services), list(slices)
+        for family in scenario.cluster.network.node_families:
+            catalogue = Catalogue(family)
+            self._shared[family] = _Shared(catalogue, catalogue.snapshot(services, slices))
         self.without_ipvs: set[str] = set()
 
     def mode_of(self, machine: Machine) -> str:
@@ -119,63 +139,87 @@ class Proxies:
         mode = self._scenario.kubernetes.mode
         return "iptables" if mode == "ipvs" and machine.name in self.without_ipvs else mode
 
-    def settings(self, machine: Machine, mode: str) -> ProxySettings:
-        """How kube-proxy is set up on a node."""
+    def families_of(self, mode: str) -> tuple[IPFamily, ...]:
+        """The families that kube-proxy serves, the nodes' primary one first; userspace mode serves that one alone.
+
+        Source: cmd/kube-proxy/app/server_others.go (kubernetes 1.17 to 1.34).
+        """
+        families = self._scenario.cluster.network.node_families
+        return families[:1] if mode == "userspace" else families
+
+    def settings(self, machine: Machine, mode: str, family: IPFamily) -> ProxySettings:
+        """How a proxier of one family is set up on a node; without a block of pods it cannot tell their traffic from other."""
         kubernetes = self._scenario.kubernetes
+        wants_ipv6 = family == "IPv6"
+        pods = map(Prefix.parse, self._scenario.cluster.network.pod_cidr)
         return ProxySettings(
             mode=mode,  # type: ignore[arg-type]
+            family=family,
             node_name=machine.name,
-            node_ip=machine.address,
-            local_ips=(machine.address,),
+            node_ip=next(address for address in machine.addresses if is_ipv6(address) == wants_ipv6),
+            local_ips=machine.addresses,
             node_labels=machine.labels,
             local_detector="ByCIDR",
-            cluster_cidr=Prefix.parse(self._scenario.cluster.network.pod_cidr),
+            cluster_cidr=next((block for block in pods if is_ipv6(block.base) == wants_ipv6), None),
             masquerade_all=kubernetes.proxy.masquerade_all,
-            service_cidrs=(Prefix.parse(kubernetes.service_cidr),),
+            service_cidrs=tuple(map(Prefix.parse, kubernetes.service_cidr)),
             scheduler=kubernetes.scheduler,
         )
 
-    def tracker(self, machine: Machine) -> ChangeTracker:
-        """A node's view of Services and slices, sharing what the run starts with."""
-        return ChangeTracker(self._catalogue, machine.name, self._snapshot)
+    def tracker(self, machine: Machine, family: IPFamily) -> ChangeTracker:
+        """A node's view of Services and slices in one family, sharing what the run starts with."""
+        shared = self._shared[family]
+        return ChangeTracker(shared.catalogue, machine.name, shared.snapshot)
 
     def make(self, machine: Machine, host: Host) -> NodeProxy:
-        """The translator of a node in its mode; a fall-back from the scenario's mode is noted in the journal."""
+        """The translators of a node in its mode; a fall-back from the scenario's mode is noted in the journal."""
         mode = self.mode_of(machine)
         if mode != self._scenario.kubernetes.mode:
             self._network.fabric.journal.add(
                 self._network.fabric.clock.now, Happening.NOTE,
                 f"{machine.name}: kernel modules of IPVS are missing, kube-proxy uses iptables mode",
             )
-        if mode == "userspace":
-            return self._userspace(machine, host)
-        if mode == "nftables":
-            inner = NftablesProxier(self.settings(machine, mode), self.tracker(machine), self._nftables)
-            return NodeProxy(mode, inner, lambda: inner.table)
-        if mode == "ipvs":
-            return self._ipvs(machine, host)
-        return self._iptables_on(machine)
+        table = IpvsTable(IpvsSysctls.of_kube_proxy())
+        made = {}
+        for family in self.families_of(mode):
+            if mode == "userspace":
+                made[family] = self._userspace(machine, host, family)
+            elif mode == "nftables":
+                made[family] = self._nftables_on(machine, family)
+            elif mode == "ipvs":
+                made[family] = self._ipvs(machine, family, table)
+            else:
+                made[family] = self._iptables_on(machine, family)
+        return _together(mode, made, self._scenario.cluster.network.node_families)
 
-    def _iptables_on(self, machine: Machine) -> NodeProxy:
-        order = splitmix64(stream_seed(self._seed, f"iptables/order/{machine.name}"))
+    def _nftables_on(self, machine: Machine, family: IPFamily) -> NodeProxy:
+        settings = self.settings(machine, "nftables", family)
+        inner = NftablesProxier(settings, self.tracker(machine, family), self._shared[family].nftables)
+        return NodeProxy("nftables", (inner,), lambda: inner.table)
+
+    def _iptables_on(self, machine: Machine, family: IPFamily) -> NodeProxy:
+        order = splitmix64(stream_seed(self._seed, f"iptables/order/{machine.name}{_suffix(family)}"))
 
         def make() -> IptablesProxier:
-            return IptablesProxier(self.settings(machine, "iptables"), self.tracker(machine), self._iptables, order=order)
+            return IptablesProxier(
+                self.settings(machine, "iptables", family), self.tracker(machine, family), self._shared[family].iptables,
+                order=order,
+            )
 
         proxier = _IptablesOnNode(make(), make)
-        return NodeProxy("iptables", proxier, lambda: proxier.inner.table)
+        return NodeProxy("iptables", (proxier,), lambda: proxier.inner.table)
 
-    def _ipvs(self, machine: Machine, host: Host) -> NodeProxy:
+    def _ipvs(self, machine: Machine, family: IPFamily, table: IpvsTable) -> NodeProxy:
         clock = self._network.fabric.clock
-        key = stream_seed(self._seed, f"ipvs/order/{machine.name}")
+        key = stream_seed(self._seed, f"ipvs/order/{machine.name}{_suffix(family)}")
 
         def order(endpoints: Sequence[EndpointInfo]) -> Iterable[EndpointInfo]:
             places = sorted(range(len(endpoints)), key=lambda place: permuted(key, place, len(endpoints)))
             return [endpoints[place] for place in places]
 
         inner = IpvsProxier(
-            self.settings(machine, "ipvs"), self.tracker(machine), self._ipvs_library,
-            IpvsTable(IpvsSysctls.of_kube_proxy()), order=order, clock=lambda: clock.now,
+            self.settings(machine, "ipvs", family), self.tracker(machine, family), self._shared[family].ipvs, table,
+            order=order, clock=lambda: clock.now,
         )
 
         running = True
@@ -196,9 +240,9 @@ class Proxies:
 
         clock.after(CHECK_INTERVAL_NS, check)
         node = IpvsNode(inner)
-        return NodeProxy("ipvs", inner, lambda: node, stopped, started)
+        return NodeProxy("ipvs", (inner,), lambda: node, stopped, started)
 
-    def _userspace(self, machine: Machine, host: Host) -> NodeProxy:
+    def _userspace(self, machine: Machine, host: Host, family: IPFamily) -> NodeProxy:
         costs = self._costs.userspace
         charges = ProxyCharges(
             accept_ns=costs.accept_ns, dial_ns=costs.dial_ns, copy_ns=costs.copy_ns, copy_ns_per_kib=round(costs.copy_ns_per_kib),
@@ -235,8 +279,9 @@ class Proxies:
         def started() -> None:
             process.running = True
 
-        proxier = UserspaceProxier(self.settings(machine, "userspace"), self.tracker(machine), balancer, opened, closed)
-        return NodeProxy("userspace", proxier, lambda: proxier.path, stopped, started, lambda: process.cpu_ns)
+        settings = self.settings(machine, "userspace", family)
+        proxier = UserspaceProxier(settings, self.tracker(machine, family), balancer, opened, closed)
+        return NodeProxy("userspace", (proxier,), lambda: proxier.path, stopped, started, lambda: process.cpu_ns)
 
     # ---- the loop's settings -----------------------------------------------------------------------------------------
 
@@ -277,3 +322,35 @@ class Proxies:
         if changes.conntrack_cleanup:
             for entry in stale_entries(host.conntrack.live(), proxier.tracker, changes):
                 host.conntrack.delete(entry)
+
+
+def _suffix(family: IPFamily) -> str:
+    """What the streams of IPv6 are named after more: those of IPv4 are as they would be alone."""
+    return "/IPv6" if family == "IPv6" else ""
+
+
+def _together(mode: str, made: dict[IPFamily, NodeProxy], families: tuple[IPFamily, ...]) -> NodeProxy:
+    """One node's translators as one thing; a family of the node that none of them serves has no rules."""
+    parts = tuple(made.values())
+    if len(families) == 1:
+        return parts[0]
+    unserved = NoRules()
+    latest = DualStackPath(unserved, unserved)
+
+    def path() -> FirstPacketPath:
+        nonlocal latest
+        ipv4, ipv6 = (made[family].path() if family in made else unserved for family in ("IPv4", "IPv6"))
+        if latest.ipv4 is not ipv4 or latest.ipv6 is not ipv6:
+            latest = DualStackPath(ipv4, ipv6)
+        return latest
+
+    def stopped() -> None:
+        for part in parts:
+            part.stopped()
+
+    def started() -> None:
+        for part in parts:
+            part.started()
+
+    proxiers = tuple(proxier for part in parts for proxier in part.proxiers)
+    return NodeProxy(mode, proxiers, path, stopped, started, lambda: sum(part.cpu_ns() for part in parts))

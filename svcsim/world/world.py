@@ -22,8 +22,9 @@ from svcsim.kube.cluster import ControlPlane, NodeSpec
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Change, Event, Store
 from svcsim.kube.timings import Timings
-from svcsim.kubeproxy.change_tracker import Catalogue, Changes
-from svcsim.kubeproxy.sync_loop import KubeProxy, SyncSettings
+from svcsim.kubeproxy.change_tracker import Changes
+from svcsim.kubeproxy.service_health import HealthServer
+from svcsim.kubeproxy.sync_loop import KubeProxy, Proxier, SyncSettings
 from svcsim.linux.address import format_address
 from svcsim.results.records import RecordWriter
 from svcsim.results.result import Result
@@ -38,7 +39,9 @@ from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.addressing import Machine, machines_of
 from svcsim.world.churn import Churn
 from svcsim.world.clients import Clients
+from svcsim.world.cloud import Cloud, has_balancers, routes_in
 from svcsim.world.containers import Containers
+from svcsim.world.environments import Environments
 from svcsim.world.hosts import charges_of, fabric_of
 from svcsim.world.naming import Naming, dns_objects
 from svcsim.world.outcome import counters_of, names_of, provenance_of, result_of, unended
@@ -65,15 +68,31 @@ class _Node:
     host: Host
     proxy: NodeProxy
     kube_proxy: KubeProxy
+    health: HealthServer | None = None
+    """kube-proxy's HTTP servers; None where no balancer asks them."""
     power: int = 0
     """How often power has gone or come back: what began before the last time is over."""
     booting: bool = False
+
+    def answer_health_checks(self) -> None:
+        """kube-proxy has synced: its HTTP servers answer by what it knows now."""
+        if self.health is None:
+            return
+        ports: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        for proxier in self.proxy.proxiers:
+            ports.update(proxier.tracker.health_check_node_ports())
+            for key, count in proxier.tracker.local_ready_endpoints().items():
+                counts[key] = max(count, counts.get(key, 0))
+        self.health.update(ports, counts)
 
 
 class World:
     """One run of one variant of a scenario. Build it with `build`; `run` may be called once."""
 
-    def __init__(self, scenario: Scenario, seed: int, label: str = "", replication: int = 0) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, label: str = "", replication: int = 0, *, discovery: bool = False
+    ) -> None:
         self.scenario = scenario
         self.seed = seed
         self.label = label or scenario.kubernetes.label
@@ -92,9 +111,12 @@ class World:
             self.clock, self.journal, self.timings, seed, nodes=[_registered(machine) for machine in self.machines],
             service_cidr=kubernetes.service_cidr,
         )
-        self.naming = Naming(scenario)
+        self.naming = Naming(scenario, self.control.store, asked=discovery)
+        self.resolvers = Resolvers(self.network, seed)
+        self.environments = Environments(scenario, asked=discovery)
         self.clients = Clients(
-            scenario, self.network, self.control.store, self.records, Resolvers(self.network, seed), self.naming.resolver_of, seed
+            scenario, self.network, self.control.store, self.records, self.resolvers, self.naming.resolver_of,
+            self.environments, seed,
         )
         dns_profile = ServerProfile(distributions.exponential(self.timings.dns_service_ns), workers=self.timings.dns_workers)
         self.containers = Containers(
@@ -104,7 +126,9 @@ class World:
         self.probes = Probes(self.network, self.containers, self.timings, seed)
         self._behind: dict[str, dict[int, None]] = {}
         self._nodes: dict[str, _Node] = {}
-        self._boot(list(scenario.objects) + dns_objects(scenario))
+        self._cloud = Cloud(scenario, self.network, self.control, seed) if has_balancers(scenario) else None
+        self.network.fabric.outside_routes.update(routes_in(scenario, self.network, seed))
+        self._boot(list(scenario.objects) + dns_objects(scenario, asked=discovery))
 
     # ---- building ----------------------------------------------------------------------------------------------------
 
@@ -113,14 +137,16 @@ class World:
         control = self.control
         generated = (obj for generator in self.scenario.services for obj in generator.objects())
         control.store.listen(EndpointSlice.__name__, self._slice_changed)
+        if self._cloud is not None:
+            objects = self._cloud.with_addresses(objects)
         control.settle([*objects, *generated], self.containers, self.probes)
         for piece in control.store.each(EndpointSlice):
             self._note_endpoints(piece)
         self.naming.follow(control.client("coredns"))
-        catalogue = Catalogue()
-        snapshot = catalogue.snapshot(control.store.each(Service), control.store.each(EndpointSlice))
+        self.environments.follow(control.client("kubelet"))
         self.proxies = Proxies(
-            self.scenario, self.network, self.profile, self.costs, self.timings, self.seed, snapshot, catalogue
+            self.scenario, self.network, self.profile, self.costs, self.timings, self.seed, control.store.each(Service),
+            control.store.each(EndpointSlice),
         )
         for fault in self.scenario.faults:
             # The rest of a run's faults begin with the clock; this one decides how nodes have been set up before.
@@ -134,22 +160,27 @@ class World:
         self.clients.settle(self.naming)
         for name in control.down_at_start:
             self._lose_power(self._nodes[name])
+        if self._cloud is not None:
+            self._cloud.begin()
 
     def _proxied(self, machine: Machine, host: Host) -> _Node:
         made = self.proxies.make(machine, host)
         proxies, mode = self.proxies, made.mode
 
-        def committed(changes: Changes) -> None:
+        def committed(proxier: Proxier, changes: Changes) -> None:
             self._lead_packets(node)
-            proxies.clean_conntrack(host, node.proxy.proxier, changes)
+            proxies.clean_conntrack(host, proxier, changes)
+            node.answer_health_checks()
 
         kube_proxy = KubeProxy(
-            machine.name, made.proxier, self.control.node_client(machine.name, "kube-proxy"), self.clock, self.journal,
-            proxies.pace(mode), self._sync_settings(mode), proxies.sync_cost(mode), committed,
+            machine.name, made.proxiers, self.control.node_client(machine.name, "kube-proxy"), self.clock, self.journal,
+            lambda: proxies.pace(mode), self._sync_settings(mode), proxies.sync_cost(mode), committed,
         )
-        node = _Node(machine, host, made, kube_proxy)
+        health = HealthServer(host, self.network.exchanges) if self._cloud is not None else None
+        node = _Node(machine, host, made, kube_proxy, health)
         kube_proxy.settle(Stream(self.seed, "kube-proxy/phase").uniform(host.index))
         self._lead_packets(node)
+        node.answer_health_checks()
         return node
 
     def _sync_settings(self, mode: str) -> SyncSettings:
@@ -172,7 +203,7 @@ class World:
         if mode != node.proxy.mode:
             node.proxy = self.proxies.make(node.machine, node.host)
             node.kube_proxy.become(
-                node.proxy.proxier, self.proxies.pace(mode), self._sync_settings(mode), self.proxies.sync_cost(mode)
+                node.proxy.proxiers, lambda: self.proxies.pace(mode), self._sync_settings(mode), self.proxies.sync_cost(mode)
             )
 
     def _process_exited(self, node: str, key: str, code: int) -> None:
@@ -312,6 +343,8 @@ class World:
         self.network.fabric.changed()
         node.proxy.stopped()
         node.kube_proxy.stop()
+        if node.health is not None:
+            node.health.stop()
         host.namespace.listeners.clear()
         self.clients.host_power(host, up=False)
 
@@ -362,6 +395,8 @@ class World:
         node = self._nodes[name]
         node.kube_proxy.stop()
         node.proxy.stopped()
+        if node.health is not None:
+            node.health.stop()
 
     def start_proxy(self, name: str) -> None:
         """Start it again."""
@@ -380,20 +415,27 @@ class World:
         self.proxies.without_ipvs.add(name)
 
 
-def build(scenario: Scenario, seed: int | None = None, *, label: str = "", replication: int = 0) -> World:
-    """The world of a scenario that compares nothing, settled and ready to run."""
+def build(
+    scenario: Scenario, seed: int | None = None, *, label: str = "", replication: int = 0, discovery: bool = False
+) -> World:
+    """The world of a scenario that compares nothing, settled and ready to run.
+
+    `discovery`: names and variables will be asked for, so cluster DNS runs though no workload needs it.
+    """
     collecting = gc.isenabled()
     gc.disable()  # a large cluster is millions of objects that all stay
     try:
-        return World(scenario, scenario.run.seed if seed is None else seed, label, replication)
+        return World(scenario, scenario.run.seed if seed is None else seed, label, replication, discovery=discovery)
     finally:
         if collecting:
             gc.enable()
 
 
 def _registered(machine: Machine) -> NodeSpec:
+    address, further_address = (*map(format_address, machine.addresses), "")[:2]
+    pod_cidr, further_pod_cidr = (*map(str, machine.pod_cidrs), "")[:2]
     return NodeSpec(
-        machine.name, format_address(machine.address), str(machine.pod_cidr), cores=machine.cores, zone=machine.zone,
-        max_pods=machine.max_pods, labels=machine.labels,
+        machine.name, address, pod_cidr, cores=machine.cores, zone=machine.zone, max_pods=machine.max_pods, labels=machine.labels,
+        further_address=further_address, further_pod_cidr=further_pod_cidr,
     )
 

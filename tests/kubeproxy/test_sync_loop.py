@@ -50,9 +50,9 @@ class Node:
         self.proxier = FakeProxier()
         self.committed = []
         self.proxy = KubeProxy(
-            "n1", self.proxier, self.client, self.clock, self.journal, pace or CompletionPace(S),
+            "n1", (self.proxier,), self.client, self.clock, self.journal, lambda: pace or CompletionPace(S),
             SyncSettings(period_ns, HOUR, 2 * S), lambda prepared, services: COST_NS,
-            lambda changes: self.committed.append(self.clock.now),
+            lambda proxier, changes: self.committed.append(self.clock.now),
         )
         self.proxy.settle(phase)
 
