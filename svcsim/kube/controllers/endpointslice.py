@@ -13,7 +13,7 @@ from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.controllers.service_pods import is_managed, services_to_sync
 from svcsim.kube.controllers.slice_reconciler import SLICE_CONTROLLER, SlicePlan, SliceSettings, reconcile
-from svcsim.kube.controllers.topology_hints import NodeShare, cpu_ratios
+from svcsim.kube.controllers.topology_hints import NodeShare, cpu_ratios, hints_enabled, is_overloaded, is_ready
 from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
 from svcsim.kube.store import ApiError, Change, Event
@@ -118,12 +118,31 @@ class EndpointSliceController:
     def _node_changed(self, event: Event) -> None:
         node, old = event.obj, event.old
         assert isinstance(node, Node)
-        if event.change is Change.MODIFIED and isinstance(old, Node) and old.zone == node.zone:
+        known = event.change is Change.MODIFIED and isinstance(old, Node)
+        if not (known and isinstance(old, Node) and node_share(old) == node_share(node)):
+            self._requeue_overloaded()
+        if known and isinstance(old, Node) and old.zone == node.zone:
             return
         for pod in self._informer.each(Pod):
             if pod.spec.node_name == node.metadata.name:
                 for key in self._informer.services_selecting(pod):
                     self._queue.add(key)
+
+    def _requeue_overloaded(self) -> None:
+        """The zones' shares have changed: Services whose hints do not fit them any more get new ones."""
+        hinted = [service for service in self._informer.each(Service) if hints_enabled(service.metadata.annotations)]
+        if not hinted:
+            return
+        ratios = cpu_ratios(node_share(node) for node in self._informer.each(Node))
+        for service in hinted:
+            by_family: dict[str, dict[str, int]] = {}
+            for piece in self._informer.slices_of(service.metadata.key):
+                counts = by_family.setdefault(piece.address_type, {})
+                for endpoint in piece.endpoints if is_own(piece) else ():
+                    for zone in endpoint.hints.for_zones if endpoint.hints is not None and is_ready(endpoint) else ():
+                        counts[zone.name] = counts.get(zone.name, 0) + 1
+            if any(is_overloaded(counts, ratios) for counts in by_family.values()):
+                self._queue.add(service.metadata.key)
 
     def _sync(self, key: str) -> int:
         service = self._informer.get(Service, key)

@@ -5,6 +5,7 @@ Source: pkg/controller/endpoint/endpoints_controller.go (syncService, truncateEn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from svcsim.kube.api.base import ObjectMeta
@@ -52,34 +53,37 @@ def _subsets(service: Service, pods: Iterable[Pod]) -> list[EndpointSubset]:
 
 
 def truncate(subsets: Sequence[EndpointSubset], limit: int) -> tuple[tuple[EndpointSubset, ...], bool]:
-    """At most `limit` addresses, ready ones first, subsets cut in proportion; and whether something was cut."""
+    """At most `limit` addresses, ready ones first, subsets cut in proportion; and whether something was cut.
+
+    A subset of which nothing is kept stays with its ports, as upstream's does.
+    """
     ready = sum(len(subset.addresses) for subset in subsets)
     total = ready + sum(len(subset.not_ready_addresses) for subset in subsets)
     if total <= limit:
         return tuple(subsets), False
     kept_ready = _shares([len(subset.addresses) for subset in subsets], limit)
-    kept_others = _shares([len(subset.not_ready_addresses) for subset in subsets], limit - sum(kept_ready))
+    room = max(0, limit - ready)
+    kept_others = _shares([len(subset.not_ready_addresses) for subset in subsets], room)
     return (
         tuple(
             subset.model_copy(
                 update={"addresses": subset.addresses[:good], "not_ready_addresses": subset.not_ready_addresses[:others]}
             )
             for subset, good, others in zip(subsets, kept_ready, kept_others, strict=True)
-            if good or others
         ),
         True,
     )
 
 
 def _shares(counts: Sequence[int], limit: int) -> list[int]:
-    """How many of each are kept: all, or a proportion of each, rounded down, and the rest from the first on."""
+    """How many of each are kept: all, or a proportion of each, rounded up, so that the last may get less."""
     total = sum(counts)
     if total <= limit:
         return list(counts)
-    kept = [count * limit // total for count in counts]
-    for index, count in enumerate(counts):
-        more = min(count - kept[index], limit - sum(kept))
-        kept[index] += more
+    kept: list[int] = []
+    for count in counts:
+        share = math.ceil(count / total * limit)
+        kept.append(min(share, count, limit - sum(kept)))
     return kept
 
 

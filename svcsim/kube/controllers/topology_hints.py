@@ -180,6 +180,20 @@ def redistribute(slices: list[list[Endpoint]], giving: Mapping[str, int], receiv
     return changes
 
 
+def is_overloaded(by_zone: Mapping[str, int], ratios: Mapping[str, float] | None) -> bool:
+    """Whether hints by zone, once right, are not any more: a zone's endpoints carry too much of its share.
+
+    Source: topologycache.go, utils.go (GetOverloadedServices, serviceOverloaded).
+    """
+    if not by_zone or ratios is None:
+        return False
+    total = sum(by_zone.values())
+    return any(
+        not by_zone.get(zone) or (ratio * total - by_zone[zone]) / by_zone[zone] > OVERLOAD_THRESHOLD
+        for zone, ratio in ratios.items()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """The slices of one Service and family that a sync creates, updates and leaves as they are."""

@@ -25,6 +25,7 @@ AFFINITIES = ("ClientIP", "None")
 TRAFFIC_POLICIES = ("Cluster", "Local")
 TRAFFIC_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 AFFINITY_TIMEOUT_MAX_S = 86400
+KUBELET_PORT = 10250
 
 TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 TOPOLOGY_AWARE_HINTS = "service.kubernetes.io/topology-aware-hints"
@@ -107,6 +108,11 @@ def _validate_by_type(spec: Manifest) -> list[FieldError]:
         errors += _validate_external_name(spec)
     elif kind != "ClusterIP" and is_headless(spec):
         errors.append(invalid(_SPEC.child("clusterIPs").at(0), f"may not be set to 'None' for {kind} services"))
+    if kind == "LoadBalancer":
+        errors += [
+            invalid(_SPEC.child("ports").at(index), f"may not expose port {KUBELET_PORT} externally since it is used by kubelet")
+            for index, port in enumerate(mappings(spec, "ports")) if number(port, "port") == KUBELET_PORT
+        ]
     return errors
 
 
