@@ -21,6 +21,7 @@ COMMANDS = {
     "validate": "Check scenario files without running them.",
     "trace": "Print a packet's way through the cluster, rule by rule.",
     "rules": "Print what kube-proxy has programmed on a node, as the node's tools do.",
+    "env": "Print a container's environment variables.",
     "dns": "Look a name up in the cluster, query by query, or serve its names.",
     "get": "Print the cluster's objects at a time, as kubectl would.",
     "events": "Print the cluster's events, as kubectl would.",

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from svcsim.kube.api.pod import Container, EnvironmentVariable, Pod
 from svcsim.kube.api.service import Service, ServicePort
 from svcsim.linux.address import format_endpoint, parse_address
 
@@ -147,3 +148,41 @@ def container_environment(
     for name, value in of_services.items():
         made.setdefault(name, value)
     return [EnvVar(name, value) for name, value in made.items()]
+
+
+def _field(pod: Pod, path: str) -> str:
+    """A field that the downward API offers (pkg/fieldpath, pkg/kubelet podFieldSelectorRuntimeValue); empty for others."""
+    fields = {
+        "metadata.name": pod.metadata.name,
+        "metadata.namespace": pod.metadata.namespace,
+        "metadata.uid": pod.metadata.uid,
+        "spec.nodeName": pod.spec.node_name,
+        "status.hostIP": pod.status.host_ip,
+        "status.podIP": pod.status.pod_ip,
+        "status.podIPs": ",".join(each.ip for each in pod.status.pod_ips) or pod.status.pod_ip,
+    }
+    for kind, values in (("labels", pod.metadata.labels), ("annotations", pod.metadata.annotations)):
+        fields |= {f"metadata.{kind}['{key}']": value for key, value in values.items()}
+    return fields.get(path, "")
+
+
+def _own(pod: Pod, variable: EnvironmentVariable) -> EnvVar:
+    source = variable.value_from
+    value = variable.value if source is None or source.field_ref is None else _field(pod, source.field_ref.field_path)
+    return EnvVar(variable.name, value)
+
+
+def pod_environment(pod: Pod, services: Iterable[Service], container: str = "") -> list[EnvVar]:
+    """The environment of a pod's container (the first if none is named), of Services that are visible to it.
+
+    The container runtime's HOSTNAME stands first. KeyError for a container that the pod does not have.
+    """
+    containers: dict[str, Container] = {each.name: each for each in pod.spec.containers}
+    if container:
+        own = containers[container].env
+    else:
+        own = pod.spec.containers[0].env if pod.spec.containers else ()
+    namespace = pod.metadata.namespace
+    chosen = container_environment(services, namespace, [_own(pod, each) for each in own])
+    name = pod.spec.hostname or pod.spec.node_name if pod.spec.host_network else pod.spec.hostname or pod.metadata.name
+    return [EnvVar("HOSTNAME", name), *(each for each in chosen if each.name != "HOSTNAME")]

@@ -92,6 +92,7 @@ REASON_COLOURS = {
     "server_busy": "#C9B800",
     "no_local_port": "#8C564B",
     "shed": "#7F7F7F",
+    "no_variable": "#332288",
 }
 """A colour for each reason of failure, by the key of its outcome."""
 

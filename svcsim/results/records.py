@@ -41,6 +41,7 @@ class Outcome(IntEnum):
     NO_LOCAL_PORT = 8  # EADDRNOTAVAIL: every client port is taken
     SHED = 9  # the client's own limit of waiting requests was reached
     CLIENT_GONE = 10  # its pod or node was dead at the intended send; part of no success or error rate
+    NO_VARIABLE = 11  # the client's container was started without the variable that names its target
 
     @property
     def words(self) -> str:
@@ -65,6 +66,7 @@ _WORDS = {
     Outcome.NO_LOCAL_PORT: "no local port",
     Outcome.SHED: "shed by client",
     Outcome.CLIENT_GONE: "client gone",
+    Outcome.NO_VARIABLE: "no variable",
 }
 
 

@@ -13,13 +13,15 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from svcsim.spelling import nearest
 from svcsim.validation import plain_kind
 
-Scheme = Literal["http", "https", "tcp", "udp", "nodePort", "nodePort+udp"]
+Scheme = Literal["http", "https", "tcp", "udp", "nodePort", "nodePort+udp", "loadBalancer", "loadBalancer+udp"]
 _SCHEMES: dict[str, Scheme] = {
     "http": "http", "https": "https", "tcp": "tcp", "udp": "udp", "nodeport": "nodePort", "nodeport+udp": "nodePort+udp",
+    "loadbalancer": "loadBalancer", "loadbalancer+udp": "loadBalancer+udp",
 }
-_DEFAULT_PORTS = {"http": 80, "https": 443, "nodePort": 80}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "nodePort": 80, "loadBalancer": 80}
 _URL = re.compile(
-    r"([A-Za-z+]+)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([-A-Za-z0-9._]{0,251}[A-Za-z0-9_.])?)(?::([A-Za-z0-9-]+))?"
+    r"([A-Za-z+]+)://(\[[0-9A-Fa-f:.]+\]|\$\([A-Z_][A-Z0-9_]*\)|[A-Za-z0-9_]([-A-Za-z0-9._]{0,251}[A-Za-z0-9_.])?)"
+    r"(?::([A-Za-z0-9-]+|\$\([A-Z_][A-Z0-9_]*\)))?"
     r"(/[^\s?#]*)?(?:\?node=([a-z0-9][-a-z0-9.]*))?"
 )
 
@@ -37,12 +39,32 @@ class Destination:
     @property
     def protocol(self) -> Literal["TCP", "UDP"]:
         """The transport."""
-        return "UDP" if self.scheme in {"udp", "nodePort+udp"} else "TCP"
+        return "UDP" if self.scheme.endswith("udp") else "TCP"
 
     @property
     def is_node_port(self) -> bool:
         """Whether the Service is reached at a node's address and its node port; `port` is then the Service's own."""
         return self.scheme.startswith("nodePort")
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether the host is an environment variable of the client's container, as `$(WEB_SERVICE_HOST)`."""
+        return self.host.startswith("$(")
+
+    @property
+    def is_variable_port(self) -> bool:
+        """Whether the port is one."""
+        return isinstance(self.port, str) and self.port.startswith("$(")
+
+    def _of_variable(self) -> str:
+        """The Service that a variable tells of; names of Services have dashes where variables have underscores."""
+        name = re.sub(r"(_SERVICE_HOST|_PORT_\d+_(TCP|UDP|SCTP)_ADDR)$", "", self.host[2:-1])
+        return name.lower().replace("_", "-")
+
+    @property
+    def is_load_balancer(self) -> bool:
+        """Whether the Service is reached at the address of its balancer, whatever that is at the time."""
+        return self.scheme.startswith("loadBalancer")
 
     @property
     def is_address(self) -> bool:
@@ -55,7 +77,7 @@ class Destination:
 
     def names_a_pod_of(self, service: tuple[str, str]) -> bool:
         """Whether the host, which means this Service, names one of its pods."""
-        return self.host.lower().partition(".")[0] != service[1]
+        return not self.is_variable and self.host.lower().partition(".")[0] != service[1]
 
     @property
     def is_pod_of_foreign_service(self) -> bool:
@@ -76,6 +98,9 @@ class Destination:
         """
         if self.is_address:
             return ()
+        if self.is_variable:
+            name = self._of_variable()
+            return (("default" if name == "kubernetes" else namespace, name),)
         labels = self.host.lower().rstrip(".").split(".")
         zone = domain.split(".")
         if labels[-len(zone) - 1 :] == ["svc", *zone]:
@@ -129,6 +154,12 @@ def parse_destination(value: Any) -> Destination:
             raise ValueError(f"a port lies between 1 and 65535 (got {port_text[:20]})")
     else:
         port = port_text
+    if host.startswith("$(") and not re.search(r"_SERVICE_HOST\)$|_PORT_\d+_(TCP|UDP|SCTP)_ADDR\)$", host):
+        raise ValueError(f"the variable of a Service's address is named as $(WEB_SERVICE_HOST), not {host}")
+    if (host.startswith("$(") or (isinstance(port, str) and port.startswith("$("))) and scheme.startswith("nodePort"):
+        raise ValueError("no variable tells of a node port")
+    if isinstance(port, str) and port.startswith("$(") and not host.startswith("$("):
+        raise ValueError("a port by variable goes with an address by variable, as http://$(WEB_SERVICE_HOST):$(WEB_SERVICE_PORT)")
     if node is not None and not scheme.startswith("nodePort"):
         raise ValueError("'?node=' chooses the node of a nodePort:// destination")
     return Destination(scheme, host.strip("[]"), port, path or "", node)
@@ -137,8 +168,9 @@ def parse_destination(value: Any) -> Destination:
 DestinationUrl = Annotated[
     Destination, BeforeValidator(parse_destination), PlainSerializer(str),
     WithJsonSchema({
-        "type": "string", "pattern": "^(https?|tcp|udp|nodePort(\\+udp)?)://.+$",
-        "examples": ["http://web.default.svc:80", "udp://dns.kube-system:53", "nodePort://web.default:80"],
+        "type": "string", "pattern": "^(https?|tcp|udp|(nodePort|loadBalancer)(\\+udp)?)://.+$",
+        "examples": ["http://web.default.svc:80", "udp://dns.kube-system:53", "nodePort://web.default:80",
+                     "loadBalancer://web.default:80"],
     }),
 ]
 """A URL in the scenario file."""

@@ -15,12 +15,15 @@ FOREVER_NS = 1 << 62
 class Source:
     """One client process of a workload.
 
-    `targets` are the addresses that its resolver gave it, valid until `resolved_until_ns`; `idle` are kept-alive connections,
-    the one used last at the end; `waiting` are requests for which there is no connection.
+    `target` is the address that it sends to, valid until `resolved_until_ns`; `port` is its own where an environment variable
+    gave it one, else 0; `idle` are kept-alive connections, the one used last at the end; `waiting` are requests without
+    connection. A client that balances on its own knows all addresses of the name as `targets`, of which `failed` could not be
+    connected to since; `turn` counts its choices.
     """
 
     __slots__ = (
-        "alive", "idle", "index", "name", "namespace", "opened", "ports", "resolved_until_ns", "resolving", "target", "waiting",
+        "alive", "failed", "idle", "index", "name", "namespace", "opened", "port", "ports", "resolved_until_ns", "resolving",
+        "target", "targets", "turn", "waiting",
     )
 
     def __init__(self, name: str, namespace: Namespace, index: int) -> None:
@@ -32,6 +35,10 @@ class Source:
         self.waiting: deque[Request] = deque()
         self.opened = 0
         self.target = 0
+        self.targets: tuple[int, ...] = ()
+        self.failed: set[int] = set()
+        self.turn = 0
+        self.port = 0
         self.resolved_until_ns = -1
         self.resolving: list[Request] | None = None
         self.ports: dict[tuple[int, int], PortAllocator] = {}

@@ -24,6 +24,10 @@ from svcsim.workload.source import FOREVER_NS, Source
 DEFAULT_RETRY_ON = frozenset({Outcome.REFUSED, Outcome.RESET, Outcome.CONNECT_TIMEOUT, Outcome.NO_ROUTE})
 
 
+Balancing = Literal["pick_first", "round_robin", "random"]
+"""How a client chooses among the addresses of a name, as gRPC's load balancing policies are called."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """How often and when a failed request is tried again: wait base x factor^n up to `max_ns`, shortened by up to `jitter`."""
@@ -54,6 +58,9 @@ class WorkloadSettings:
     waiting_limit: int | None = None
     resolve: Literal["connection", "interval", "once", "never"] = "never"
     resolve_interval_ns: int = 30_000_000_000
+    balancing: Balancing | None = None
+    unresolved: Outcome = Outcome.DNS_FAILURE
+    """How a request ends whose client gets no address."""
 
 
 _NEW_CONNECTION, _RESOLVED, _CROSS_NODE, _HAIRPIN = map(
@@ -69,8 +76,8 @@ class Workload:
     """The traffic of one entry under `workloads:`; implements `svcsim.datapath.connection.Client`."""
 
     __slots__ = (
-        "_again", "_clock", "_connect_timers", "_environment", "_hand_over", "_records", "_redraw", "_timers", "ended",
-        "failures", "network", "on_end", "resolve", "settings", "sources", "started",
+        "_again", "_choices", "_clock", "_connect_timers", "_environment", "_hand_over", "_records", "_redraw", "_timers",
+        "ended", "failures", "network", "on_end", "resolve", "settings", "sources", "started",
     )
 
     def __init__(
@@ -89,6 +96,7 @@ class Workload:
         if settings.connect_timeout_ns is not None and settings.connect_timeout_ns < settings.timeout_ns:
             self._connect_timers = TimerFifo(self._clock, settings.connect_timeout_ns, self._connect_time_out)
         self._redraw = Stream(seed, f"workload/{settings.name}/attempts")
+        self._choices = Stream(seed, f"workload/{settings.name}/balancing")
         self._again: Step = (self._on_retry,)
         self._hand_over: Step = (self._on_hand_over,)
         self.started = 0
@@ -139,16 +147,41 @@ class Workload:
                 continue
             request.close_part(now)
             if not address:
-                self._end_attempt(request, Outcome.DNS_FAILURE, now)
+                self._end_attempt(request, self.settings.unresolved, now)
             elif self.settings.resolve == "connection":
                 self._open(source, request, now)
             else:
                 self._find_connection(source, request)
 
+    def _choose(self, source: Source, request: Request) -> Connection | None:
+        """Let a client that balances on its own choose an address; returns a kept connection to it that is free."""
+        targets = [address for address in source.targets if address not in source.failed] or list(source.targets)
+        if not targets:
+            return None  # it knows one address alone
+        policy = self.settings.balancing
+        if policy == "round_robin":
+            place = source.turn % len(targets)
+            source.turn += 1
+        else:
+            uniform = self._choices.uniform(request.sequence, request.attempt) if policy == "random" else 0.0
+            place = int(uniform * len(targets))
+        source.target = targets[place]
+        now = self._environment._now
+        return next((each for each in source.idle if each.destination == source.target and each.free_at_ns <= now), None)
+
     def _find_connection(self, source: Source, request: Request) -> None:
         now = self._environment._now
         idle = source.idle
-        if idle:
+        if self.settings.balancing is not None:
+            if source.resolved_until_ns < now and self.resolve is not None:
+                self._await_name(source, request)
+                return
+            kept = self._choose(source, request)
+            if kept is not None:
+                idle.remove(kept)
+                self._send(kept, request, now)
+                return
+        elif idle:
             connection = idle[-1]
             if connection.free_at_ns <= now:
                 idle.pop()
@@ -174,14 +207,15 @@ class Workload:
 
     def _open(self, source: Source, request: Request, now: int) -> None:
         settings = self.settings
-        pool = source.port_pool(source.target, settings.port)
+        destination_port = source.port or settings.port
+        pool = source.port_pool(source.target, destination_port)
         port = pool.take(now)
         if not port:
             self._end_attempt(request, Outcome.NO_LOCAL_PORT, now)
             return
         key = (settings.index << 52) ^ (request.sequence << 6) ^ request.attempt
         connection = Connection(
-            self, source.namespace, port, source.target, settings.port, settings.protocol, key, request.pick_uniform
+            self, source.namespace, port, source.target, destination_port, settings.protocol, key, request.pick_uniform
         )
         connection.port_pool = pool
         connection.tag = source
@@ -225,6 +259,8 @@ class Workload:
         """The connection will not be."""
         connection.deadline_ns = 0
         connection.tag.opened -= 1
+        if self.settings.balancing is not None:
+            connection.tag.failed.add(connection.destination)
         request = connection.request
         connection.request = None
         if request is not None and request.live:
@@ -333,6 +369,8 @@ class Workload:
         request = connection.request
         connection.request = None
         now = self._environment._now
+        if self.settings.balancing is not None:
+            connection.tag.failed.add(connection.destination)
         self._discard(connection, now)
         if request is not None and request.live:
             self._end_attempt(request, Outcome.CONNECT_TIMEOUT, now)

@@ -365,6 +365,9 @@ class Clients:
         if self._to(group.model).is_variable:
             on_address(0)  # what a container was started without it will never have
             return
+        if self._to(group.model).is_load_balancer:
+            on_address(self._balancer_address(group.model))
+            return
         resolver = self._resolver_of(source.namespace)
         assert resolver is not None
         group.lookups += 1

@@ -38,7 +38,8 @@ DEFAULT_TTL_NS = 30 * S
 def resolves_names(scenario: Scenario) -> bool:
     """Whether any workload asks DNS: then the cluster needs one."""
     return any(
-        workload.to is not None and not workload.to.is_address and not workload.to.is_node_port and not workload.to.is_variable
+        workload.to is not None
+        and not (workload.to.is_address or workload.to.is_node_port or workload.to.is_variable or workload.to.is_load_balancer)
         and workload.resolve.policy != "never" and (workload.from_ is None or workload.from_.outside is None)
         for workload in scenario.workloads
     )

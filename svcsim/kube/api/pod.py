@@ -31,11 +31,24 @@ class ContainerPort(Lenient):
     host_ip: str = Field(default="", alias="hostIP")
 
 
+class ObjectFieldSelector(Lenient):
+    """A field of the pod itself, such as `metadata.name` or `status.podIP`."""
+
+    field_path: str = ""
+
+
+class EnvironmentVariableSource(Lenient):
+    """Where a variable's value comes from; a ConfigMap's, a Secret's or a resource's reads as empty."""
+
+    field_ref: ObjectFieldSelector | None = None
+
+
 class EnvironmentVariable(Lenient):
-    """A variable of a container with a plain value; one whose value comes from elsewhere reads as empty."""
+    """A variable of a container."""
 
     name: str
     value: str = ""
+    value_from: EnvironmentVariableSource | None = None
 
 
 class HttpGetAction(Lenient):
