@@ -57,11 +57,11 @@ class ServiceTable(ConnectionTable):
         """`ipvsadm -E`: the same scheduler keeps its state, another one starts afresh."""
         self._configure(service, scheduler, tuple(flags), persistence_ns, prefix_length)
 
-    @staticmethod
     def _configure(
-        service: VirtualService, scheduler: str, flags: tuple[str, ...], persistence_ns: int, prefix_length: int | None
+        self, service: VirtualService, scheduler: str, flags: tuple[str, ...], persistence_ns: int, prefix_length: int | None
     ) -> None:
         if service.scheduler_name != scheduler or service.flags != flags:
+            self._unbind(service)
             service.scheduler = make_scheduler(scheduler, service.servers, flags)
             service.choose = service.scheduler.choose
             service.scheduler_name = scheduler
@@ -78,7 +78,14 @@ class ServiceTable(ConnectionTable):
             raise IpvsError("no such service")
         for server in list(service.servers):
             self.delete_server(server, now_ns)
+        self._unbind(service)
         del services[place]
+
+    def _unbind(self, service: VirtualService) -> None:
+        """The service's scheduler goes, and with it what it remembered."""
+        for server in (*service.servers, *self._trash.values()):
+            if server.service is service:
+                server.remembered = 0
 
     def add_server(self, service: VirtualService, address: int, port: int, weight: int, now_ns: int) -> RealServer:
         """`ipvsadm -a`: the server goes to the head of the list; a deleted one comes back with its entries and counters."""
@@ -128,7 +135,7 @@ class ServiceTable(ConnectionTable):
         while self._trash:
             oldest = next(iter(self._trash))
             server = self._trash[oldest]
-            if server.in_use() or now_ns < server.deleted_ns + 2 * TRASH_NS:
+            if server.in_use() or server.remembered or now_ns < server.deleted_ns + 2 * TRASH_NS:
                 return
             del self._trash[oldest]
 

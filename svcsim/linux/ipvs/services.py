@@ -23,12 +23,13 @@ class RealServer:
     """One destination of a virtual service, with its counters; forwarding is masquerading (NAT).
 
     `active`, `inactive` and `templates` count live entries; `connections` all that were ever scheduled here. `last_weight`
-    is the last weight other than 0. `available` is false once the server was deleted.
+    is the last weight other than 0. `available` is false once the server was deleted. `remembered` counts the destinations for
+    which a scheduler remembers it (lblc, lblcr).
     """
 
     __slots__ = (
-        "active", "address", "available", "connections", "deleted_ns", "inactive", "last_weight", "port", "service",
-        "templates", "weight",
+        "active", "address", "available", "connections", "deleted_ns", "inactive", "last_weight", "port", "remembered",
+        "service", "templates", "weight",
     )
 
     def __init__(self, service: VirtualService, address: int, port: int, weight: int) -> None:
@@ -40,12 +41,13 @@ class RealServer:
         self.active = 0
         self.inactive = 0
         self.templates = 0
+        self.remembered = 0
         self.connections = 0
         self.available = True
         self.deleted_ns = 0
 
     def in_use(self) -> bool:
-        """Whether entries or templates still refer to the server."""
+        """Whether entries or templates refer to the server."""
         return bool(self.active or self.inactive or self.templates)
 
     def __repr__(self) -> str:

@@ -26,6 +26,11 @@ def folded(address: int) -> int:
     return address
 
 
+def hash_32(word: int, bits: int) -> int:
+    """The multiplicative hash of a 32-bit word, as many bits of it."""
+    return (word * GOLDEN_RATIO_32 & 0xFFFFFFFF) >> 32 - bits
+
+
 def bucket_of(address: int, port: int) -> int:
     """The bucket, of 256, of an address and a port (IP_VS_SH_TAB_BITS is 8)."""
     return ((folded(address) + port) * GOLDEN_RATIO_32 & 0xFFFFFFFF) >> 24

@@ -2,8 +2,7 @@
 
 Made for clusters of caches behind one firewall mark. A destination without a server gets the one that `wlc` would choose. It
 keeps it unless the server has gone, has weight 0, or has more active connections than weight while another has fewer than half
-of its own weight. Destinations that nobody asked for are forgotten: after a day, or after six minutes when there are more than
-16384.
+of its own weight. Destinations that nobody asks for are forgotten (`_destinations`).
 
 >>> from svcsim.linux.ipvs.schedulers._example import service
 >>> servers, scheduler = service("lblc", weights=(2, 2))
@@ -41,6 +40,11 @@ class _Cached:
     def __init__(self, server: RealServer, now_ns: int) -> None:
         self.server = server
         self.used_ns = now_ns
+        server.remembered += 1
+
+    def release(self) -> None:
+        """The destination is forgotten, or has another server."""
+        self.server.remembered -= 1
 
 
 class LocalityLeastConnection:

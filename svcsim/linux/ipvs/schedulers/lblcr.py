@@ -31,9 +31,26 @@ class _ServerSet:
     __slots__ = ("changed_ns", "servers", "used_ns")
 
     def __init__(self, server: RealServer, now_ns: int) -> None:
-        self.servers = [server]
-        self.changed_ns = now_ns
+        self.servers: list[RealServer] = []
         self.used_ns = now_ns
+        self.insert(server, now_ns)
+
+    def insert(self, server: RealServer, now_ns: int) -> None:
+        """A further server, put first."""
+        self.servers.insert(0, server)
+        self.changed_ns = now_ns
+        server.remembered += 1
+
+    def erase(self, server: RealServer, now_ns: int) -> None:
+        """A server leaves the set."""
+        self.servers.remove(server)
+        self.changed_ns = now_ns
+        server.remembered -= 1
+
+    def release(self) -> None:
+        """The destination is forgotten."""
+        for server in self.servers:
+            server.remembered -= 1
 
     def most_loaded(self) -> RealServer | None:
         """The first of the members with the largest load by weight; those without a weight do not count."""
@@ -69,14 +86,12 @@ class LocalityLeastConnectionReplicated:
         if len(members.servers) > 1 and now_ns > members.changed_ns + FORGET_NS:
             most = members.most_loaded()
             if most is not None:
-                members.servers.remove(most)
-                members.changed_ns = now_ns
+                members.erase(most, now_ns)
         if server is not None and not overloaded(server, self._servers):
             return server
         chosen = least_loaded(self._servers)
         if chosen is not None and chosen not in members.servers:
-            members.servers.insert(0, chosen)
-            members.changed_ns = now_ns
+            members.insert(chosen, now_ns)
         return chosen
 
     def added(self, index: int) -> None:
