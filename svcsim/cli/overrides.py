@@ -49,17 +49,31 @@ def comparison_of(over: Sequence[str]) -> dict[str, Any]:
     """
     axes: dict[str, Any] = {}
     for text in over:
-        path, equals, values = text.partition("=")
-        path = path.strip()
-        listed = values_of(values)
-        if not equals or not path or not listed:
-            example = "--over kubernetes.proxy=iptables,ipvs/rr"
-            raise UsageError(f"--over takes PATH=VALUE,VALUE,… as in {example} (got {text[:60]!r})")
+        path, _, values = axis_of(text, "--over")
         if path in axes:
             raise UsageError(f"--over {path} is given twice")
-        modes = path == "kubernetes.proxy" and all(isinstance(value, str) for value in listed)
-        axes[path] = {str(mode): _proxy(str(mode), "--over") for mode in listed} if modes else listed
+        axes[path] = {_named(mode): mode for mode in values} if path == "kubernetes.proxy" and _all_modes(values) else values
     return {"compare": axes} if axes else {}
+
+
+def axis_of(text: str, option: str = "--set") -> tuple[str, str, list[Any]]:
+    """The path of a `PATH=VALUE,VALUE,…`, the text of its values, and each of them; those of `kubernetes.proxy` are modes."""
+    path, equals, listed = text.partition("=")
+    path, values = path.strip(), values_of(listed)
+    if not equals or not path or not values:
+        example = f"{option} kubernetes.proxy=iptables,ipvs/rr"
+        raise UsageError(f"{option} takes PATH=VALUE,VALUE,… as in {example} (got {text[:60]!r})")
+    if path == "kubernetes.proxy":
+        values = [_proxy(value, option) if isinstance(value, str) else value for value in values]
+    return path, listed, values
+
+
+def _all_modes(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, dict) and set(value) <= {"mode", "scheduler", "backend"} for value in values)
+
+
+def _named(mode: dict[str, str]) -> str:
+    return "/".join(mode[part] for part in ("mode", "scheduler", "backend") if part in mode)
 
 
 def values_of(text: str) -> list[Any]:

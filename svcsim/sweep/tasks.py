@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 
 from svcsim.errors import SimulationError
@@ -76,6 +76,7 @@ def _perform_elsewhere(
     while pending := [task for task in tasks if task.number not in done]:
         strangers = multiprocessing.active_children()
         executor = opened()
+        futures: dict[Future[Measured], Task] = {}
         try:
             futures = {executor.submit(perform, task): task for task in pending}
             for future in concurrent.futures.as_completed(futures):
@@ -90,4 +91,6 @@ def _perform_elsewhere(
                     process.terminate()
             raise
         finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+            for future in futures:
+                future.cancel()
+            executor.shutdown(wait=True)
