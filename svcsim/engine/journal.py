@@ -29,6 +29,8 @@ class Happening(StrEnum):
     NODE_NOT_READY = "node.not_ready"
     NODE_DOWN = "node.down"
     NODE_UP = "node.up"
+    LOAD_BALANCER = "load_balancer"  # subject: the Service; detail: change (ensured, updated, removed), nodes
+    TARGET_HEALTH = "target.health"  # subject: the node; detail: service, healthy (yes, no), as its balancer's checks see it
     CONNTRACK_FULL = "conntrack.full"  # subject: the node; first drop of an episode
     NOTE = "note"  # a sentence for the reader, such as a fall-back of a proxy mode
 

@@ -266,7 +266,12 @@ def pass_back(inner: Request, finish_ns: int, process: ProxyProcess) -> None:
     outer = inner.outer
     if outer is None:
         return
+    back, front = inner.connection, outer.connection
+    if back is not None and front is not None and back.endpoint != front.endpoint:
+        front.endpoint = back.endpoint  # behind a second proxy on the way it is known only now
+        front.endpoint_host = back.endpoint_host or back.server_host
     if outer.live:
+        outer.connect_ns += inner.connect_ns
         outer.request_ns += inner.request_ns
         outer.queue_ns += inner.queue_ns
         outer.service_ns += inner.service_ns

@@ -41,11 +41,11 @@ class Prober:
 
     __slots__ = ("_network", "_pools", "_sequence", "_service", "_timers")
 
-    def __init__(self, network: Network, seed: int) -> None:
+    def __init__(self, network: Network, seed: int, name: str = "kubelet/probes") -> None:
         self._network = network
         self._pools: dict[tuple[int, int, int], PortAllocator] = {}
         self._timers: dict[int, TimerFifo[_Probe]] = {}
-        self._service = Stream(seed, "kubelet/probes/service")
+        self._service = Stream(seed, f"{name}/service")
         self._sequence = 0
 
     def probe(self, host: Host, address: int, port: int, timeout_ns: int, on_result: OnResult, *, http: bool) -> None:

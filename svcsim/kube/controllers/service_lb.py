@@ -111,6 +111,10 @@ class ServiceController:
         """The nodes that may be behind a balancer, by what is known now."""
         return [node for node in self._informer.each(Node) if is_member(node, ready_only=self._ready_only)]
 
+    def resync(self, service: Service) -> None:
+        """Look at a Service, as after the start of the controller."""
+        self._add(_Task(service.metadata.key, "ensure"))
+
     # ---- what happens ------------------------------------------------------------------------------------------------
 
     def _service_changed(self, event: Event) -> None:
