@@ -116,7 +116,7 @@ class SmallWorld:
             IcmpLimiter(6, S), Neighbours(3_060 * MS), is_node=False,
         )
         self.fabric.add_host(host)
-        self.fabric.outside_routes[VIP] = lambda uniform: self.hosts[0]
+        self.fabric.outside_routes[VIP] = lambda client, protocol, port, key: self.hosts[0]
         return host
 
     def client(self):
