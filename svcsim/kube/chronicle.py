@@ -18,7 +18,7 @@ class Chronicle:
     def __init__(self, store: Store, journal: Journal) -> None:
         self._store = store
         self._journal = journal
-        self._counts: dict[str, dict[str, tuple[int, int]]] = {}
+        self._counts: dict[str, dict[str, tuple[str, int, int]]] = {}
         store.listen(Pod.__name__, self._pod)
         store.listen(Service.__name__, self._service)
         store.listen(Endpoints.__name__, self._endpoints)
@@ -74,7 +74,8 @@ class Chronicle:
         if key:
             self._journal.add(
                 self._store.now, Happening.ENDPOINTS_UPDATED, key, object="EndpointSlice",
-                ready=sum(ready for ready, _ in counts.values()), total=sum(total for _, total in counts.values()),
+                ready=sum(ready for family, ready, _ in counts.values() if family == piece.address_type),
+                total=sum(total for family, _, total in counts.values() if family == piece.address_type),
             )
 
     def _node(self, event: Event) -> None:
@@ -86,5 +87,7 @@ class Chronicle:
         self._journal.add(self._store.now, happening, node.metadata.name)
 
 
-def _slice_counts(piece: EndpointSlice) -> tuple[int, int]:
-    return sum(endpoint.conditions.ready is not False for endpoint in piece.endpoints), len(piece.endpoints)
+def _slice_counts(piece: EndpointSlice) -> tuple[str, int, int]:
+    """(family, ready endpoints, endpoints)."""
+    ready = sum(endpoint.conditions.ready is not False for endpoint in piece.endpoints)
+    return piece.address_type, ready, len(piece.endpoints)

@@ -203,15 +203,16 @@ def _synced(
 ) -> Iterator[tuple[str, int]]:
     if update is None:
         return
-    seen = set(away)
+    seen = set()
     for entry in later:
-        if entry.kind is not Happening.PROXY_SYNCED or entry.at_ns < update.at_ns or entry.subject in seen:
+        loop = (entry.subject, entry.detail.get("family"))  # of a dual-stack node the later of its two counts
+        if entry.kind is not Happening.PROXY_SYNCED or entry.at_ns < update.at_ns or entry.subject in away or loop in seen:
             continue
         services = entry.detail.get("services", ())
         carries = update.subject in services if isinstance(services, tuple) else services not in {0, ""}
         began_ns = entry.detail.get("began_ns", update.at_ns)
         if carries and isinstance(began_ns, int) and began_ns >= update.at_ns:
-            seen.add(entry.subject)
+            seen.add(loop)
             yield entry.subject, entry.at_ns
 
 
