@@ -1,153 +1,154 @@
-"""Network namespaces of the host's own kernel: a node, pods on it, and the world outside, joined by veth pairs.
+"""Network namespaces of the host's own kernel, entered and left by this process.
 
-    client 10.200.9.9 ─┐
-    pod-a  10.200.1.1 ─┤ node 192.168.50.1 ── outside 192.168.50.2: clients 198.51.100.1 and .130, pod 10.200.2.1 of another node
-    pod-b  10.200.1.2 ─┘      (pods are routed; the node's end of each pair is 169.254.1.1)
+A namespace lives as long as its file is open here, so nothing is left behind however the process ends. A socket belongs to the
+namespace in which it was made, so one process holds both ends of a connection: on veth pairs a packet goes all its way within
+the system call that sent it.
 
-IPv4 only. Everything is gone when the `Network` is closed.
+Source: namespaces(7), setns(2).
 """
 
 from __future__ import annotations
 
-import json
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 
-TOOLS = ("ip", "nft", "iptables-restore", "iptables-legacy-restore", "iptables-nft-restore")
-PODS = {"client": "10.200.9.9", "pod-a": "10.200.1.1", "pod-b": "10.200.1.2"}
-REMOTE_POD = "10.200.2.1"
-NODE = "192.168.50.1"
-GATEWAY = "169.254.1.1"
-OUTSIDE = ("198.51.100.1", "198.51.100.130")
-SERVER_PORT = 8080
-
-_numbers = count()
-
-SERVER = """
-import socket, sys
-listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=256)
-print("ready", flush=True)
-while True:
-    connection, peer = listener.accept()
-    connection.sendall(f"{sys.argv[1]} {peer[0]}".encode())
-    connection.close()
-"""
-
-CLIENT = """
-import json, socket, sys
-answers = []
-for source, address, port in json.load(sys.stdin):
-    try:
-        with socket.create_connection((address, port), timeout=0.6, source_address=(source, 0) if source else None) as one:
-            answers.append(one.recv(100).decode())
-    except ConnectionRefusedError:
-        answers.append("refused")
-    except TimeoutError:
-        answers.append("silence")
-json.dump(answers, sys.stdout)
-"""
+TOOLS = (
+    "ip", "nft", "conntrack",
+    "iptables-legacy-restore", "iptables-nft-restore", "ip6tables-legacy-restore", "ip6tables-nft-restore",
+)  # fmt: skip
+_CLONE_NEWNET = 0x40000000
+_OWN = "/proc/thread-self/ns/net"
 
 
+@lru_cache(maxsize=1)
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _must(result: int) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+class Namespace:
+    """A fresh network namespace with loopback up."""
+
+    def __init__(self) -> None:
+        home = os.open(_OWN, os.O_RDONLY)
+        try:
+            _must(_libc().unshare(_CLONE_NEWNET))
+            self.file = os.open(_OWN, os.O_RDONLY)
+            _must(_libc().setns(home, _CLONE_NEWNET))
+        finally:
+            os.close(home)
+        self.run("ip", "link", "set", "lo", "up")
+
+    @property
+    def path(self) -> str:
+        """Where other tools find it while this process lives."""
+        return f"/proc/{os.getpid()}/fd/{self.file}"
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """This thread stands in the namespace meanwhile."""
+        home = os.open(_OWN, os.O_RDONLY)
+        try:
+            _must(_libc().setns(self.file, _CLONE_NEWNET))
+            yield
+        finally:
+            _must(_libc().setns(home, _CLONE_NEWNET))
+            os.close(home)
+
+    def run(self, *words: str, given: str = "") -> str:
+        """What a command inside prints; AssertionError with its complaint if it fails."""
+        done = self.tried(*words, given=given)
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    def tried(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """A command inside, which may fail."""
+        with self.inside():
+            return subprocess.run(words, input=given, capture_output=True, text=True, check=False, timeout=60)
+
+    def ip(self, lines: Iterable[str], family: int = 4) -> None:
+        """Commands of ip(8) at once; the family counts for addresses and routes that do not say it."""
+        self.run("ip", f"-{family}", "-batch", "-", given="".join(f"{line}\n" for line in lines))
+
+    def set(self, values: dict[str, int | str]) -> None:
+        """Write settings below /proc/sys/net, those of a missing protocol left out."""
+        with self.inside():
+            for key, value in values.items():
+                name = f"/proc/sys/net/{key}"
+                if os.path.exists(name):
+                    with open(name, "w") as file:
+                        file.write(f"{value}\n")
+
+    def close(self) -> None:
+        """Let it go."""
+        os.close(self.file)
+
+
+def _complaint(command: subprocess.CompletedProcess[str]) -> str:
+    lines = command.stderr.strip().splitlines()
+    return lines[0] if lines else f"it ended with {command.returncode}"
+
+
+@lru_cache(maxsize=1)
 def missing() -> str:
-    """Why tests of the host's kernel cannot run here; empty if they can."""
+    """Why tests of the host's kernel cannot run here, all reasons together; empty if they can."""
     if sys.platform != "linux":
         return "needs Linux"
     if os.geteuid() != 0:
         return "needs root"
     lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
     if lacking:
-        return f"needs {', '.join(lacking)}"
-    probe = f"svcsim-probe-{os.getpid()}"
-    if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode:
-        return "needs network namespaces"
+        return f"not installed: {', '.join(lacking)}"
     try:
-        for tables in (["nft", "list", "ruleset"], ["iptables-legacy", "-t", "nat", "-S"], ["iptables-nft", "-t", "nat", "-S"]):
-            tried = subprocess.run(["ip", "netns", "exec", probe, *tables], capture_output=True, check=False)
-            if tried.returncode:
-                return f"the kernel lacks what `{' '.join(tables)}` needs"
+        probe = Namespace()
+    except OSError as error:
+        return f"no network namespace can be made: {error.strerror}"
+    reasons = []
+    try:
+        for words in (
+            ("ip", "link", "add", "probe", "type", "veth", "peer", "name", "other"),
+            ("nft", "list", "ruleset"),
+            *((f"{tool}-{backend}", "-t", "nat", "-S") for tool in ("iptables", "ip6tables") for backend in ("legacy", "nft")),
+        ):
+            done = probe.tried(*words)
+            if done.returncode:
+                reasons.append(f"`{' '.join(words)}` fails: {_complaint(done)}")
     finally:
-        subprocess.run(["ip", "netns", "delete", probe], capture_output=True, check=False)
-    return ""
+        probe.close()
+    return "; ".join(reasons)
 
 
-class Namespace:
-    """A network namespace of its own."""
-
-    def __init__(self) -> None:
-        self.name = f"svcsim-{os.getpid()}-{next(_numbers)}"
-        subprocess.run(["ip", "netns", "add", self.name], check=True)
-        self.run("ip", "link", "set", "lo", "up")
-
-    def command(self, *words: str) -> list[str]:
-        """The command line that runs `words` inside."""
-        return ["ip", "netns", "exec", self.name, *words]
-
-    def run(self, *words: str, given: str = "") -> str:
-        """What a command inside prints; AssertionError with its complaint if it fails."""
-        done = subprocess.run(self.command(*words), input=given, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
-        return done.stdout
-
-    def connect(self, attempts: Sequence[tuple[str, str, int]]) -> list[str]:
-        """What each attempt (source or empty, address, port) gives: `server peer`, `refused` or `silence`."""
-        return list(json.loads(self.run(sys.executable, "-c", CLIENT, given=json.dumps(attempts))))
-
-    def close(self) -> None:
-        """Delete it."""
-        subprocess.run(["ip", "netns", "delete", self.name], check=False)
+@lru_cache(maxsize=1)
+def missing_ipset() -> str:
+    """Why ipsets cannot be made here; empty if they can."""
+    if reason := missing():
+        return reason
+    if shutil.which("ipset") is None:
+        return "not installed: ipset"
+    probe = Namespace()
+    done = probe.tried("ipset", "create", "PROBE", "hash:ip,port,net")
+    probe.close()
+    return f"the kernel has no ipset: {_complaint(done)}" if done.returncode else ""
 
 
-class Network:
-    """The namespaces of the picture above, with a server on port 8080 in each pod."""
-
-    def __init__(self) -> None:
-        self.node = Namespace()
-        self.others = {name: Namespace() for name in (*PODS, "outside")}
-        self.servers: list[subprocess.Popen[str]] = []
-        for number, (name, address) in enumerate(PODS.items()):
-            self._pair(f"veth{number}", self.others[name])
-            self.node.run("ip", "addr", "add", f"{GATEWAY}/32", "dev", f"veth{number}")
-            self.node.run("ip", "route", "add", f"{address}/32", "dev", f"veth{number}")
-            pod = self.others[name]
-            pod.run("ip", "addr", "add", f"{address}/32", "dev", "eth0")
-            pod.run("ip", "route", "add", f"{GATEWAY}/32", "dev", "eth0")
-            pod.run("ip", "route", "add", "default", "via", GATEWAY)
-        outside = self.others["outside"]
-        self._pair("uplink", outside)
-        self.node.run("ip", "addr", "add", f"{NODE}/24", "dev", "uplink")
-        self.node.run("ip", "route", "add", "default", "via", "192.168.50.2")
-        outside.run("ip", "addr", "add", "192.168.50.2/24", "dev", "eth0")
-        for address in (*OUTSIDE, REMOTE_POD):
-            outside.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
-        outside.run("ip", "route", "add", "default", "via", NODE)
-        settings = {"ip_forward": 1, "conf.all.rp_filter": 0, "icmp_ratelimit": 0}
-        for key, value in settings.items():
-            self.node.run("sysctl", "-qw", f"net.ipv4.{key}={value}")
-        for name, address in (("pod-a", PODS["pod-a"]), ("pod-b", PODS["pod-b"]), ("outside", REMOTE_POD)):
-            self._serve(self.others[name], address)
-
-    def _pair(self, near: str, far: Namespace) -> None:
-        self.node.run("ip", "link", "add", near, "type", "veth", "peer", "name", "eth0", "netns", far.name)
-        self.node.run("ip", "link", "set", near, "up")
-        far.run("ip", "link", "set", "eth0", "up")
-
-    def _serve(self, where: Namespace, address: str) -> None:
-        words = where.command(sys.executable, "-c", SERVER, address, str(SERVER_PORT))
-        server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert server.stdout is not None
-        assert server.stdout.readline() == "ready\n"
-        self.servers.append(server)
-
-    def close(self) -> None:
-        """End the servers and delete the namespaces."""
-        for server in self.servers:
-            server.terminate()
-            server.wait()
-            if server.stdout is not None:
-                server.stdout.close()
-        for each in (self.node, *self.others.values()):
-            each.close()
+@lru_cache(maxsize=1)
+def missing_ipvs() -> str:
+    """Why there is no IPVS here; empty if there is."""
+    if reason := missing():
+        return reason
+    if os.path.exists("/proc/net/ip_vs"):
+        return ""
+    if shutil.which("modprobe") is not None:
+        subprocess.run(["modprobe", "ip_vs"], capture_output=True, check=False)
+    return "" if os.path.exists("/proc/net/ip_vs") else "the kernel has no IPVS (module ip_vs)"
