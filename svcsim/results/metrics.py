@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from svcsim.errors import UsageError
 from svcsim.results.anatomy import FaultAnatomy
-from svcsim.results.records import PART_WORDS, PARTS, Outcome
+from svcsim.results.records import PART_WORDS, PARTS, Flag, Outcome
 from svcsim.results.result import Result
 from svcsim.results.selection import QUANTILES, Selection, pooled
 from svcsim.results.table import percent
@@ -119,6 +119,10 @@ def _balance(results: Sequence[Result], question: Question) -> float:
     return statistics.fmean(of_one([result], question) for result in results)
 
 
+def _endpoints(results: Sequence[Result], question: Question) -> float:
+    return max(_of_requests(lambda selection: selection.endpoints_used)([result], question) for result in results)
+
+
 def _of_run(figure: Callable[[Result], float]) -> Measure:
     def measure(results: Sequence[Result], question: Question) -> float:
         if question.workload is not None or question.start_ns is not None or question.end_ns is not None:
@@ -188,6 +192,12 @@ def _metrics() -> Iterator[Metric]:
         name = column.removesuffix("_ns")
         words = f"mean of the latency's part: {PART_WORDS[column]}"
         yield metric(f"part.{name}", duration, words, _part(column))
+    words = "share of the answers whose server saw a node's address, not the client's"
+    yield metric("masqueraded", share, words, lambda s: s.answered_with(Flag.MASQUERADED))
+    words = "share of the answers from another node than the client's"
+    yield metric("cross_node", share, words, lambda s: s.answered_with(Flag.CROSS_NODE))
+    yield metric("hairpin", share, "share of the answers that the client's own pod gave", lambda s: s.answered_with(Flag.HAIRPIN))
+    yield Metric("endpoints", count, "endpoints that gave an answer", False, _endpoints)
     yield Metric("balance", ratio, "answers of the busiest endpoint over the mean of all", False, _balance)
     yield of_run(
         "proxy_cpu", duration, "CPU that proxying costs on all nodes: kube-proxy processes and kernel", lambda r: r.proxy_cpu_ns

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svcsim.errors import UsageError
-from svcsim.results.records import PARTS, Outcome, Requests
+from svcsim.results.records import PARTS, Flag, Outcome, Requests
 from svcsim.results.table import percent
 from svcsim.spelling import nearest
 from svcsim.units import format_ns
@@ -199,6 +199,17 @@ class Selection:
         counts = np.bincount(answered, minlength=len(self.names.endpoints))
         behind = self._behind(np.unique(requests.workload).tolist(), counts)
         return {self.names.endpoints[index]: int(counts[index]) for index in behind}
+
+    def answered_with(self, flag: Flag) -> float:
+        """Share of the requests that succeeded which have a flag; NaN if none did."""
+        answered = self.requests.flags[self.requests.succeeded]
+        return float(np.count_nonzero(answered & int(flag))) / len(answered) if len(answered) else math.nan
+
+    @property
+    def endpoints_used(self) -> int:
+        """How many endpoints gave an answer."""
+        requests = self.requests
+        return len(np.unique(requests.endpoint[requests.succeeded & (requests.endpoint >= 0)]))
 
     @property
     def balance(self) -> float:
