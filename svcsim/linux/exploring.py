@@ -16,12 +16,11 @@ MAX_BRANCHES = 32
 """Branches that are followed; a dump that needs more is told to depend on more than can be listed."""
 MAX_TRIALS = 20_000
 
-Assume = Callable[[str], bool]
-"""Whether something holds that a walk cannot know, by its words."""
+Assume = Callable[[str, str], bool]
+"""Whether something holds that a walk cannot know: what of (`it comes in by`; empty if it stands alone), and its words.
 
-
-class TooDeepError(Exception):
-    """Chains that jump to each other without an end: no kernel takes them."""
+What has a subject has one value: once it is known, patterns of it (`cni+`, `cni*`) are answered.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +97,27 @@ class _Asking:
     answers: dict[str, bool]
     opened: list[dict[str, bool]] = field(default_factory=list)
 
-    def __call__(self, words: str) -> bool:
+    values: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for words, answer in self.answers.items():
+            subject, _, value = words.rpartition(" by ")
+            if answer and subject and value[-1:] not in "+*":
+                self.values[f"{subject} by"] = value
+
+    def __call__(self, subject: str, value: str) -> bool:
+        words = f"{subject} {value}" if subject else value
+        if subject in self.values:
+            return is_named(self.values[subject], value)
         if words not in self.answers:
             self.opened.append({**self.answers, words: True})
             self.answers[words] = False
         return self.answers[words]
+
+
+def is_named(name: str, pattern: str) -> bool:
+    """Whether an interface has the name, which may end in `+` (iptables) or `*` (nftables)."""
+    return name.startswith(pattern[:-1]) if pattern[-1:] in ("+", "*") else name == pattern
 
 
 def explore(attempt: Callable[[float, Assume], Trial]) -> Possibilities:

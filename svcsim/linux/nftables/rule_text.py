@@ -34,6 +34,7 @@ from svcsim.linux.nftables.ruleset import (
     PortsMatch,
     ProtocolMatch,
     ProtocolsMatch,
+    RandomMatch,
     RandomVerdict,
     RedirectStatement,
     Rule,
@@ -133,10 +134,12 @@ def expression_text(expression: Expression, family: Family, dialect: Dialect = "
             if len(prefixes) > 1 or (braced and dialect == "input"):
                 text = f"{{ {text} }}"
             return f"{family} {name} {'!= ' if negated else ''}{text}"
-        case SetMatch(field=name, set_name=set_name):
-            return f"{family} {name} @{set_name}"
-        case LocalMatch(field=name):
-            return f"fib {name} type local"
+        case SetMatch(field=name, set_name=set_name, negated=negated):
+            return f"{family} {name} {'!= ' if negated else ''}@{set_name}"
+        case LocalMatch(field=name, negated=negated):
+            return f"fib {name} type {'!= ' if negated else ''}local"
+        case RandomMatch(stored=stored):
+            return f"meta random & 2147483647 < {stored}"
         case ProtocolMatch(protocol=protocol):
             return f"meta l4proto {protocol_text(protocol)}"
         case PortMatch(protocol=protocol, port=port):

@@ -38,17 +38,26 @@ class AddressMatch:
 
 @dataclass(frozen=True, slots=True)
 class SetMatch:
-    """`ip saddr @name`: the address is an element of a named set."""
+    """`ip saddr @name`: the address is an element of a named set, or with `negated` is not."""
 
     field: AddressField
     set_name: str
+    negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LocalMatch:
-    """`fib saddr type local`: the address is one of the node's own."""
+    """`fib saddr type local`: the address is one of the node's own, or with `negated` is not."""
 
     field: AddressField
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RandomMatch:
+    """`meta random & 2147483647 < n`: as `-m statistic` of iptables, with the number that the kernel stores."""
+
+    stored: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +244,7 @@ Expression: TypeAlias = (
     | MapVerdict
     | RandomVerdict
     | MarkMatch
+    | RandomMatch
     | StateMatch
     | DnatStatusMatch
     | InterfaceMatch
