@@ -15,6 +15,7 @@ from svcsim.scenario.quantities import (
     Family,
     IpAddress,
     IpAddresses,
+    KernelVersion,
     Labels,
     Name,
     Part,
@@ -52,6 +53,8 @@ class NodePool(Part):
     """Default 110."""
     address: IpAddresses | None = None
     """Its own, or one of each family; default: of `cluster.network.nodeCIDR`."""
+    kernel: KernelVersion | None = None
+    """Version of Linux; default 6.1. IPVS before 5.9 and before 5.16 differs."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -92,6 +95,7 @@ class Node(Part):
     labels: Labels = Field(default_factory=dict)
     max_pods: PositiveCount = MAX_PODS
     address: IpAddresses | None = None
+    kernel: KernelVersion | None = None
 
 
 def expand(nodes: Nodes) -> tuple[Node, ...]:
@@ -118,6 +122,7 @@ def expand(nodes: Nodes) -> tuple[Node, ...]:
                     labels={**nodes.labels, **pool.labels},
                     max_pods=pool.max_pods or nodes.max_pods or MAX_PODS,
                     address=pool.address,
+                    kernel=pool.kernel or nodes.kernel,
                 )
             )
     names = [node.name for node in found]

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, create_model, field_validator, model_validator
 
 from svcsim.kube.timings import Timings, load_timings
+from svcsim.scenario.ipvs import Ipvs
 from svcsim.scenario.quantities import Cidrs, Count, Duration, Family, Part, PositiveCount, PositiveDuration, Share, family_of
 from svcsim.spelling import nearest
+from svcsim.units import S
 from svcsim.validation import plain_kind
 from svcsim.yamlsource import WrittenFloat
 
@@ -41,6 +43,8 @@ class Proxy(Part):
     """Default: the version's own, iptables unless `kubernetes.version` is older than 1.2."""
     scheduler: Scheduler | None = None
     """IPVS scheduler; default rr."""
+    ipvs: Ipvs | None = None
+    """Sysctls and time-outs of IPVS, where they are not as kube-proxy sets them."""
     backend: Backend | None = None
     """Which kernel tables iptables writes; the default is the calibration profile's."""
     min_sync_period_ns: Duration | None = None
@@ -66,6 +70,8 @@ class Proxy(Part):
     def _belongs(self) -> Self:
         if self.scheduler is not None and self.mode not in {None, "ipvs"}:
             raise ValueError(f"a scheduler is IPVS's (mode: ipvs); mode {self.mode} has none")
+        if self.ipvs is not None and self.mode not in {None, "ipvs"}:
+            raise ValueError(f"'ipvs' is for mode ipvs; mode {self.mode} does not use it")
         if self.backend is not None and self.mode not in {None, "iptables", "ipvs"}:
             raise ValueError(f"the backend is that of iptables; mode {self.mode} does not use it")
         return self
@@ -150,7 +156,7 @@ class Kubernetes(Part):
         """The mode that kube-proxy is asked to run in: that of the scenario or the version's default."""
         if self.proxy.mode is not None:
             return self.proxy.mode
-        if self.proxy.scheduler is not None:
+        if self.proxy.scheduler is not None or self.proxy.ipvs is not None:
             return "ipvs"
         return "userspace" if self.minor is not None and self.minor < IPTABLES_DEFAULT_SINCE else "iptables"
 

@@ -17,8 +17,10 @@ from pydantic.alias_generators import to_camel
 
 from svcsim.units import bandwidth_bit_per_s, duration_ns, duration_text, fraction, rate_per_s, size_bytes
 from svcsim.validation import plain_kind
+from svcsim.yamlsource import WrittenFloat
 
 Family = Literal["IPv4", "IPv6"]
+_KERNEL = re.compile(r"^\d{1,2}\.\d{1,3}(?![\d])")
 _UNIT_SUFFIX = re.compile(r"_(ns|bytes|per_s|bit_per_s)$")
 
 
@@ -239,6 +241,19 @@ def _name(value: object) -> str:
         raise ValueError(f"a name is expected (lower-case letters, digits, '-' and '.'), not {plain_kind(value)}")
     return value
 
+
+def _kernel(value: object) -> str:
+    text = value.text if isinstance(value, WrittenFloat) else value
+    if not isinstance(text, str) or not (match := _KERNEL.match(text)):
+        raise ValueError(f"a version of Linux is expected, as '5.4' or '6.1.0-18-amd64', not {plain_kind(value)}")
+    return match.group()
+
+
+KernelVersion = Annotated[
+    str, BeforeValidator(_kernel),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": _KERNEL.pattern, "examples": ["5.4"]}, {"type": "number"}]}),
+]
+"""Major and minor version of a Linux kernel."""
 
 Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": rf"^{_NAME.pattern}$"})]
 """A name as Kubernetes objects have them (RFC 1123 subdomain)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from svcsim.errors import UsageError
 from svcsim.kube.api.node import Node as NodeObject
 from svcsim.linux.address import Address, Prefix, parse_address
+from svcsim.linux.ipvs.settings import NEWEST_KERNEL
 from svcsim.scenario.model import Scenario
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -28,6 +30,7 @@ class Machine:
     zone: str
     labels: tuple[tuple[str, str], ...]
     max_pods: int
+    kernel: tuple[int, int] = NEWEST_KERNEL
 
     @property
     def address(self) -> Address:
@@ -50,6 +53,7 @@ def machines_of(scenario: Scenario) -> tuple[Machine, ...]:
                 node.zone or "",
                 tuple(sorted({**node.labels, **({ZONE_LABEL: node.zone} if node.zone else {})}.items())),
                 node.max_pods,
+                _kernel(node.kernel),
             )
             for i, node in enumerate(scenario.nodes)
         )
@@ -66,6 +70,7 @@ def machines_of(scenario: Scenario) -> tuple[Machine, ...]:
                 obj.zone,
                 tuple(sorted(obj.metadata.labels.items())),
                 110,
+                _kernel(obj.status.node_info.kernel_version),
             )
         )
     return tuple(machines)
@@ -78,6 +83,12 @@ def _cores(node: NodeObject) -> int:
         return DEFAULT_CORES
     millis = int(text[:-1]) if text.endswith("m") else round(float(text) * 1000)
     return max(1, millis // 1000)
+
+
+def _kernel(text: str | None) -> tuple[int, int]:
+    """Major and minor version of `5.4` or `5.4.0-42-generic`; the newest that is known where nothing is said."""
+    match = re.match(r"(\d+)\.(\d+)", text or "")
+    return (int(match[1]), int(match[2])) if match else NEWEST_KERNEL
 
 
 def _of_family(given: tuple[str, ...], version: int) -> str:

@@ -6,7 +6,7 @@ Everything that nodes can share (read objects, rules of a Service for one flavou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from svcsim.calibration.costs import Costs, costs_of
@@ -37,7 +37,7 @@ from svcsim.kubeproxy.userspace_proxier import Portal, UserspaceProxier
 from svcsim.kubeproxy.userspace_proxy import DialTimeouts, ProxyCharges, ProxyPort, ProxyProcess
 from svcsim.kubeproxy.userspace_udp import UdpProxyPort
 from svcsim.linux.address import Prefix, is_ipv6
-from svcsim.linux.ipvs.settings import IpvsSysctls
+from svcsim.linux.ipvs.settings import IpvsKernel, IpvsSysctls, IpvsTimeouts
 from svcsim.linux.ipvs.table import IpvsTable
 from svcsim.linux.packet import TCP, UDP, FirstPacketPath
 from svcsim.scenario.model import Scenario
@@ -179,7 +179,7 @@ class Proxies:
                 self._network.fabric.clock.now, Happening.NOTE,
                 f"{machine.name}: kernel modules of IPVS are missing, kube-proxy uses iptables mode",
             )
-        table = IpvsTable(IpvsSysctls.of_kube_proxy())
+        table = self._ipvs_table(machine)
         made = {}
         for family in self.families_of(mode):
             if mode == "userspace":
@@ -191,6 +191,25 @@ class Proxies:
             else:
                 made[family] = self._iptables_on(machine, family)
         return _together(mode, made, self._scenario.cluster.network.node_families)
+
+    def _ipvs_table(self, machine: Machine) -> IpvsTable:
+        """A node's IPVS as its kernel, its kube-proxy and the scenario make it."""
+        kubernetes = self._scenario.kubernetes
+        sysctls, timeouts = IpvsSysctls.of_kube_proxy(machine.kernel, kubernetes.minor), IpvsTimeouts()
+        given = kubernetes.proxy.ipvs
+        if given is not None:
+            mode = given.conn_reuse_mode
+            sysctls = replace(
+                sysctls, conn_reuse_mode=sysctls.conn_reuse_mode if mode is None else mode,
+                expire_nodest_conn=given.expire_nodest_conn, expire_quiescent_template=given.expire_quiescent_template,
+            )
+            timeouts = replace(
+                timeouts,
+                tcp_ns=given.tcp_timeout_ns or timeouts.tcp_ns,
+                tcp_fin_ns=given.tcp_fin_timeout_ns or timeouts.tcp_fin_ns,
+                udp_ns=given.udp_timeout_ns or timeouts.udp_ns,
+            )
+        return IpvsTable(sysctls, timeouts, IpvsKernel.of(machine.kernel))
 
     def _nftables_on(self, machine: Machine, family: IPFamily) -> NodeProxy:
         settings = self.settings(machine, "nftables", family)

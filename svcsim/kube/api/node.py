@@ -66,6 +66,12 @@ class NodeAddress(Lenient):
     address: str
 
 
+class NodeSystemInfo(Lenient):
+    """What a node's kubelet says of its machine."""
+
+    kernel_version: str = ""
+
+
 class NodeStatus(Lenient):
     """How a node is. Quantities keep their text (`4`, `3920m`)."""
 
@@ -73,6 +79,7 @@ class NodeStatus(Lenient):
     addresses: Annotated[tuple[NodeAddress, ...], NoneAsEmpty] = ()
     capacity: dict[str, str | int | float] = Field(default_factory=dict)
     allocatable: dict[str, str | int | float] = Field(default_factory=dict)
+    node_info: NodeSystemInfo = NodeSystemInfo()
 
 
 class Node(Lenient):
