@@ -320,7 +320,11 @@ class Exchanges:
         connection = request.connection
         host = connection.server_host
         if host.up and host.icmp.allow(connection.client_address, self._environment._now):
-            self.fabric.later(self.return_delay_ns(connection), lambda: self._on_port_unreachable(request))
+            self._send_port_unreachable(request)
+
+    def _send_port_unreachable(self, request: Request) -> None:
+        """The ICMP error leaves the pod."""
+        self.fabric.later(self.return_delay_ns(request.connection), lambda: self._on_port_unreachable(request))
 
     def _on_port_unreachable(self, request: Request) -> None:
         if request.live:

@@ -289,6 +289,10 @@ class Handshakes:
                 self.await_retransmission(connection)
                 return
             delay_ns += route.delay_ns
+        self._send_icmp_error(connection, host, delay_ns, outcome)
+
+    def _send_icmp_error(self, connection: Connection, host: Host, delay_ns: int, outcome: Outcome) -> None:
+        """The error leaves a host, and is with the client after the delay."""
         self.fabric.later(delay_ns, lambda: self.fail(connection, outcome))
 
     # ---- the end -----------------------------------------------------------------------------------------------------

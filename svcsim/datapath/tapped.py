@@ -1,0 +1,639 @@
+"""The steps of packets with a tap on them: each step is the model's own, and shows what it sends to the tap.
+
+Used instead of the plain steps in a run that captures packets; a run that doesn't has none of this. What a step decides and when
+is never changed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from svcsim.datapath.admission import FORWARD, REJECT, Fate, Gate
+from svcsim.datapath.capture import Point, Tap, rewritten_text
+from svcsim.datapath.connection import RESPONSE, Connection, Request
+from svcsim.datapath.conversation import LARGEST_DATAGRAM_BYTES, Conversation, Parcel, Train
+from svcsim.datapath.datagram import Datagrams
+from svcsim.datapath.dead import DeadAddresses
+from svcsim.datapath.exchange import Exchanges
+from svcsim.datapath.fabric import Fabric
+from svcsim.datapath.handshake import Handshakes
+from svcsim.datapath.host import Host, Namespace
+from svcsim.datapath.rough import RoughPath
+from svcsim.linux.address import is_ipv6
+from svcsim.linux.frames import ACK, FIN, HOST_UNREACHABLE, PORT_UNREACHABLE, RST
+from svcsim.linux.packet import TCP, Hook
+from svcsim.linux.tcp import SEGMENT_BYTES
+from svcsim.results.records import Outcome
+
+if TYPE_CHECKING:
+    from svcsim.engine.hop import Step
+    from svcsim.network.topology import Route
+
+_KINDS = {Outcome.REFUSED: PORT_UNREACHABLE, Outcome.NO_ROUTE: HOST_UNREACHABLE}
+Steps = list[tuple[int, Point | None]]
+
+
+class TappedGate(Gate):
+    """A host's first packets: what comes in, and what goes out as what."""
+
+    __slots__ = ("tap",)
+
+    def __init__(self, fabric: Fabric, tap: Tap) -> None:
+        super().__init__(fabric)
+        self.tap = tap
+
+    def admit(self, connection: Connection, host: Host, hook: Hook) -> Fate:
+        """As it is; shows the packet before and after."""
+        tap = self.tap
+        conversation = tap.of(connection)
+        near = host is connection.entry_host
+        hosts = [connection.namespace.host]
+        if connection.entry_host is not hosts[0]:
+            hosts.append(connection.entry_host)
+        if not near:
+            hosts.append(host)
+        if conversation is None or not tap.watches(hosts[-1:]):
+            return super().admit(connection, host, hook)
+        now = self._environment._now
+        rules = connection.rules
+        steps: Steps = [(now, tap.left(connection, hosts, len(hosts) - 1))]
+        fate = super().admit(connection, host, hook)
+        comment = ""
+        if fate is FORWARD:
+            steps.append((connection.departure_ns, self._out(connection, hosts)))
+            if near:
+                comment = rewritten_text(connection, connection.rules - rules, tap.explain(connection, host))
+        else:
+            comment = "rejected" if fate is REJECT else f"dropped: {self.cause}"
+        parcel = _opening(tap, conversation, connection)
+        if parcel is not None:
+            tap.show(conversation, parcel, connection.protocol, steps, forward=True, comment=comment)
+        return fate
+
+    def _out(self, connection: Connection, hosts: list[Host]) -> Point | None:
+        """The interface by which an admitted packet leaves the last of these hosts."""
+        tap, fabric = self.tap, self.fabric
+        host = hosts[-1]
+        target = fabric.homes.get(connection.backend_address)
+        if target is host:
+            if connection.backend_address == connection.client_address and not fabric.settings.hairpin:
+                return None
+            return tap.right(connection, hosts, len(hosts) - 1, fabric.namespaces.get(connection.backend_address))
+        if target is None:
+            return None
+        if fabric.settings.segment == "l2" and (not target.up or fabric.route(host, target) is None):
+            return None  # nobody answers ARP, and the packet waits in vain
+        return tap.right(connection, [*hosts, target], len(hosts) - 1, None)
+
+
+def _opening(tap: Tap, conversation: Conversation, connection: Connection) -> Parcel | None:
+    """What a first packet is: the SYN, or the datagram that looks its flow up."""
+    if connection.is_tcp:
+        return conversation.opening
+    request = tap.datagram
+    train = conversation.there.get(request) if request is not None else None
+    return train.parcels[0] if train is not None else None
+
+
+class TappedRough(RoughPath):
+    """Paths with loss: which packets of a train are lost and come again."""
+
+    __slots__ = ("tap",)
+
+    def __init__(self, fabric: Fabric, exchanges: TappedExchanges) -> None:
+        super().__init__(fabric, exchanges)
+        self.tap = exchanges.tap
+
+    def _pass(self, request: Request, near: Host, far: Host, size_bytes: int, head_ns: int, tail_ns: int) -> int | None:
+        """As it is; the draws of loss are repeated, since they depend on connection and packet alone."""
+        connection = request.connection
+        ordinal = connection.ordinal
+        arrival_ns = super()._pass(request, near, far, size_bytes, head_ns, tail_ns)
+        conversation = self.tap.of(connection)
+        train = None if conversation is None else conversation.trains(forward=request.phase != RESPONSE).get(request)
+        route = self.fabric.route(near, far)
+        if conversation is None or train is None or route is None:
+            return arrival_ns
+        if arrival_ns is None:
+            self.tap.note(connection, f"lost: {self.cause}")
+        elif route.loss and not train.late:
+            packets = max(1, -(-size_bytes // SEGMENT_BYTES))
+            draw, key = self.fabric.loss.uniform, connection.key
+            lost = sorted({i for i in range(packets) if draw(key, ordinal + 1 + i) < route.loss})
+            if lost:
+                self._send_again(request, conversation, train, lost, near)
+        return arrival_ns
+
+    def _send_again(self, request: Request, conversation: Conversation, train: Train, lost: list[int], near: Host) -> None:
+        """The lost packets of a train that goes on: cut the train around them, and show them a round trip later."""
+        forward = request.phase != RESPONSE
+        exchanges, connection = self._exchanges, request.connection
+        assert isinstance(exchanges, TappedExchanges)
+        count = max(1, -(-len(train.data) // SEGMENT_BYTES))
+        places = sorted({min(place, count - 1) for place in lost})  # earlier windows were shown as they arrived
+        now = self.fabric.clock.now
+        again_ns = now + exchanges.round_trip_ns(connection)
+        unit = connection.entry_host.charges.unit_bytes
+        whole, edge = [], 0
+        late = []
+        for place in places:
+            start = place * SEGMENT_BYTES
+            if start > edge:
+                whole += conversation.cut(train.data[edge:start], train.begin + edge, now, unit, forward=forward)
+            edge = min(len(train.data), start + SEGMENT_BYTES)
+            late += conversation.cut(train.data[start:edge], train.begin + start, again_ns, unit, forward=forward)
+        if edge < len(train.data):
+            whole += conversation.cut(train.data[edge:], train.begin + edge, now, unit, forward=forward)
+        train.parcels, train.late = whole or train.parcels, late
+        self.tap.note(connection, f"{len(late)} of its segments lost: {self.cause}")
+        hosts = exchanges.hosts_of(connection)
+        until = hosts.index(near)
+        for parcel in late:
+            steps = exchanges.crossings(connection, hosts, again_ns, forward=forward, until=until)
+            self.tap.show(conversation, parcel, TCP, steps, forward=forward, comment="retransmission")
+
+
+class TappedExchanges(Exchanges):
+    """Established traffic: trains as packets, and the ACKs that the model only accounts for."""
+
+    __slots__ = ("_balancing", "tap")
+
+    def __init__(self, fabric: Fabric, tap: Tap) -> None:
+        self.tap = tap
+        self._balancing: Request | None = None
+        super().__init__(fabric)
+        self.rough = TappedRough(fabric, self)
+
+    # ---- messages ----------------------------------------------------------------------------------------------------
+
+    def send(self, request: Request) -> None:
+        """As it is; the message becomes packets."""
+        connection = request.connection
+        conversation = self.tap.begin(connection)
+        if connection.is_tcp:
+            self.message(conversation, request, forward=True)
+        self._balancing = request
+        super().send(request)
+        self._balancing = None
+
+    def respond(self, request: Request) -> None:
+        """As it is; the answer becomes packets."""
+        connection = request.connection
+        conversation = self.tap.of(connection) if connection is not None else None
+        if conversation is not None and connection.open:
+            self.message(conversation, request, forward=False)
+        super().respond(request)
+
+    def message(self, conversation: Conversation, request: Request, *, forward: bool) -> None:
+        """Cut a message; of one that is longer than the window, all but the last window is shown at once."""
+        connection = request.connection
+        now = self._environment._now
+        data = self.tap.payload(request, not forward)
+        if not connection.is_tcp:
+            train = Train(data[:LARGEST_DATAGRAM_BYTES], 0)
+            sender, _ = conversation.ends(forward=forward)
+            train.parcels = [Parcel(None, train.data, sender.next_ident())]
+        else:
+            unit = connection.entry_host.charges.unit_bytes
+            sender, _ = conversation.ends(forward=forward)
+            window = (connection.client_window if forward else connection.window) * SEGMENT_BYTES
+            round_trip_ns, begin_ns = self.round_trip_ns(connection), now
+            while len(data) > window:
+                self._early(connection, conversation, data[:window], begin_ns, unit, forward=forward)
+                data = data[window:]
+                window *= 2
+                begin_ns += round_trip_ns
+            train = Train(data, sender.following)
+            sender.following += len(data)
+            train.parcels = conversation.cut(data, train.begin, begin_ns, unit, forward=forward)
+        conversation.trains(forward=forward)[request] = train
+
+    def _early(
+        self, connection: Connection, conversation: Conversation, data: bytes, at_ns: int, unit_bytes: int, *, forward: bool
+    ) -> None:
+        """A window that is not the message's last, and its ACK: they cross the stations without waiting."""
+        sender, _ = conversation.ends(forward=forward)
+        train = Train(data, sender.following)
+        sender.following += len(data)
+        train.parcels = conversation.cut(data, train.begin, at_ns, unit_bytes, forward=forward)
+        arrival_ns = at_ns
+        for parcel in train.parcels:
+            arrival_ns = self.pass_by(connection, conversation, parcel, at_ns, forward=forward)
+        conversation.received(train, arrival_ns, forward=forward)
+        parcel = conversation.control(ACK, arrival_ns, forward=not forward)
+        self.pass_by(connection, conversation, parcel, arrival_ns, forward=not forward)
+
+    # ---- stations ----------------------------------------------------------------------------------------------------
+
+    def _on_station_there(self, request: Request) -> None:
+        """As it is; shows the train on both sides of the host."""
+        self._show_station(request, forward=True)
+        super()._on_station_there(request)
+
+    def _on_station_back(self, request: Request) -> None:
+        """As it is; shows the train on both sides of the host."""
+        self._show_station(request, forward=False)
+        super()._on_station_back(request)
+
+    def _show_station(self, request: Request, *, forward: bool) -> None:
+        connection, position = request.connection, request.position
+        conversation = self.tap.of(connection) if connection is not None else None
+        train = None if conversation is None else conversation.trains(forward=forward).get(request)
+        if conversation is None or train is None:
+            return
+        now = self._environment._now
+        passes = connection.generation == self.fabric.generation or self.revalidate(connection)
+        stations = connection.forward if forward else connection.backward
+        hosts = self.hosts_of(connection)
+        if position >= len(stations) or position >= len(hosts):
+            return
+        i = position if forward else len(hosts) - 1 - position
+        if request.transmission and position == 0 and not train.retransmitted:
+            train.retransmitted = True
+        if not self.tap.watches(hosts[i : i + 1]) or not hosts[i].up:
+            return
+        free, queue, cost_ns, _, _ = stations[position]
+        start = free[queue] if free[queue] > now else now
+        comment = ""
+        if start - now > self._backlog_ns:
+            comment = "dropped: softirq backlog"
+        elif not passes:
+            comment = "no answer will come: no path"
+        if request.transmission and position == 0:
+            comment = "; ".join(filter(None, (f"retransmission {request.transmission}", comment)))
+        send_ns = self._send_ns(connection, forward=forward) if position == 0 else 0
+        departure_ns = start + cost_ns + request.extra_ns + send_ns
+        arrival_ns = now + send_ns
+        first, last = self._sides(connection, hosts, i, forward=forward)
+        if comment.startswith("dropped") or (not passes and position == len(hosts) - 1):
+            last = None
+        parcels = train.parcels
+        tail_ns = max(arrival_ns, request.tail_ns) if connection.lossy and position else arrival_ns
+        count = len(parcels)
+        for k, parcel in enumerate(parcels):
+            behind = count - 1 - k
+            at_ns = arrival_ns + (0 if train.late else (tail_ns - arrival_ns) * k // max(1, count - 1) if count > 1 else 0)
+            out_ns = max(at_ns, departure_ns - request.extra_ns * behind // count)
+            self.tap.show(
+                conversation, parcel, connection.protocol, [(at_ns, first), (out_ns, last)], forward=forward, comment=comment
+            )
+        if position and train.late:
+            for parcel in train.late:
+                steps = [(tail_ns, first), (max(departure_ns, tail_ns + cost_ns), last)]
+                self.tap.show(conversation, parcel, connection.protocol, steps, forward=forward, comment="retransmission")
+
+    def _sides(
+        self, connection: Connection, hosts: Sequence[Host], i: int, *, forward: bool
+    ) -> tuple[Point | None, Point | None]:
+        """The interfaces by which a packet comes to a host and leaves it."""
+        server: Namespace = connection.server_namespace
+        left, right = self.tap.left(connection, hosts, i), self.tap.right(connection, hosts, i, server)
+        return (left, right) if forward else (right, left)
+
+    def _send_ns(self, connection: Connection, *, forward: bool) -> int:
+        """What a packet takes from its sender's socket to the first interface."""
+        stations = connection.forward if forward else connection.backward
+        charges = (connection.namespace.host if forward else connection.server_host).charges
+        if not stations:
+            return 0
+        if connection.is_tcp:
+            return min(stations[0][3], charges.client_send_ns if forward else charges.server_send_ns)
+        return min(stations[0][3], charges.udp_send_ns)
+
+    def crossings(
+        self, connection: Connection, hosts: Sequence[Host], at_ns: int, *, forward: bool, until: int | None = None,
+        quick: bool = False,
+    ) -> Steps:
+        """When a packet that waits nowhere is on which interface, up to where the way is broken; or just up to a host's far side.
+
+        A packet that the kernel sends by itself is `quick`: no process has to write it.
+        """
+        steps: Steps = []
+        stations = connection.forward if forward else connection.backward
+        send_ns = self._send_ns(connection, forward=forward)
+        at_ns += 0 if quick else send_ns
+        last = len(hosts) - 1
+        for position, (_, _, cost_ns, delay_ns, _) in enumerate(stations[: len(hosts)]):
+            i = position if forward else last - position
+            if not hosts[i].up:
+                break
+            first, second = self._sides(connection, hosts, i, forward=forward)
+            steps += [(at_ns, first), (at_ns + cost_ns, second)]
+            if i == until or position == last:
+                break
+            if self.fabric.route(hosts[i], hosts[i + 1 if forward else i - 1]) is None:
+                break
+            at_ns += cost_ns + delay_ns - (send_ns if position == 0 else 0)
+        return steps
+
+    def pass_by(
+        self, connection: Connection, conversation: Conversation, parcel: Parcel, at_ns: int, *, forward: bool,
+        quick: bool = True, comment: str = "",
+    ) -> int:
+        """A packet that waits nowhere; returns when it is with its receiver."""
+        hosts = self.hosts_of(connection)
+        if self.tap.watches(hosts):
+            steps = self.crossings(connection, hosts, at_ns, forward=forward, quick=quick)
+            self.tap.show(conversation, parcel, connection.protocol, steps, forward=forward, comment=comment)
+        stations = connection.forward if forward else connection.backward
+        return at_ns + sum(station[2] + station[3] for station in stations)
+
+    # ---- sockets -----------------------------------------------------------------------------------------------------
+
+    def _on_server_socket(self, request: Request) -> None:
+        """As it is; the server's kernel acknowledges."""
+        connection = request.connection
+        conversation = self.tap.of(connection)
+        train = conversation.there.pop(request, None) if conversation is not None else None
+        received = train is not None and connection.is_tcp and connection.server is not None and connection.open
+        if conversation is not None and train is not None and received:
+            now = self._environment._now
+            conversation.received(train, now, forward=True)
+            self.pass_by(connection, conversation, conversation.control(ACK, now, forward=False), now, forward=False)
+        super()._on_server_socket(request)
+
+    def deliver(self, request: Request, finish_ns: int) -> None:
+        """As it is; the client's kernel acknowledges."""
+        connection = request.connection
+        conversation = self.tap.of(connection) if connection is not None else None
+        train = conversation.back.pop(request, None) if conversation is not None else None
+        if conversation is not None and train is not None and connection.is_tcp and connection.client is not None:
+            conversation.received(train, finish_ns, forward=False)
+            self.pass_by(connection, conversation, conversation.control(ACK, finish_ns, forward=True), finish_ns, forward=True)
+        super().deliver(request, finish_ns)
+
+    # ---- resets ------------------------------------------------------------------------------------------------------
+
+    def send_reset(self, connection: Connection, *, by_entry_host: bool = False) -> None:
+        """As it is; a RST, or a FIN where the client has nothing unanswered on the connection."""
+        conversation = self.tap.of(connection)
+        if conversation is not None and connection.is_tcp and connection.backward:
+            now = self._environment._now
+            if by_entry_host:
+                self._forgotten(connection, conversation, now)
+            elif connection.server_host.up:
+                request = connection.request
+                orderly = connection.server is not None and (request is None or request.phase == RESPONSE)
+                if orderly:
+                    parcel = conversation.control(FIN | ACK, now, forward=False)
+                    arrival_ns = self.pass_by(connection, conversation, parcel, now, forward=False, quick=False)
+                    conversation.server.following += 1
+                    conversation.client.seen = conversation.server.following
+                    parcel = conversation.control(FIN | ACK, arrival_ns, forward=True)
+                    conversation.client.following += 1
+                    arrival_ns = self.pass_by(connection, conversation, parcel, arrival_ns, forward=True, quick=False)
+                    conversation.server.seen = conversation.client.following
+                    parcel = conversation.control(ACK, arrival_ns, forward=False)
+                    self.pass_by(connection, conversation, parcel, arrival_ns, forward=False)
+                else:
+                    parcel = conversation.control(RST | ACK, now, forward=False)
+                    self.pass_by(connection, conversation, parcel, now, forward=False)
+        super().send_reset(connection, by_entry_host=by_entry_host)
+        self.tap.end(connection)
+
+    def _forgotten(self, connection: Connection, conversation: Conversation, now: int) -> None:
+        """The node that translated the flow has no entry any more: it takes the segment for its own and answers with a RST."""
+        hosts = self.hosts_of(connection)
+        i = hosts.index(connection.entry_host)
+        if not self.tap.watches(hosts[: i + 1]):
+            return
+        request = self._balancing or connection.request
+        train = conversation.there.get(request) if request is not None else None
+        if train is not None and request is not None and request.position == 0 and connection.flow is not None:
+            for parcel in train.parcels:
+                steps = self.crossings(connection, hosts, now, forward=True, until=i)[: 2 * i + 1]
+                self.tap.show(conversation, parcel, TCP, steps, forward=True)
+        self.tap.show(
+            conversation, conversation.bare_reset(forward=False), TCP, self.back_from(connection, hosts, i, now), forward=False,
+            comment="the node knows no such connection",
+        )
+
+    def back_from(self, connection: Connection, hosts: Sequence[Host], i: int, at_ns: int) -> Steps:
+        """When a packet that host number `i` sends to the client is on which interface."""
+        steps: Steps = [(at_ns, self.tap.left(connection, hosts, i))]
+        for j in range(i, 0, -1):
+            route = self.fabric.route(hosts[j], hosts[j - 1])
+            if route is None:
+                break
+            at_ns += route.delay_ns
+            steps += [(at_ns, self.tap.right(connection, hosts, j - 1, None)), (at_ns, self.tap.left(connection, hosts, j - 1))]
+        return steps
+
+    def icmp(
+        self, connection: Connection, host: Host, about: Parcel, kind: tuple[int, int], at_ns: int, *, pod: bool = False
+    ) -> None:
+        """An ICMP error from a host, or from the pod that the packet had reached, to the client."""
+        conversation = self.tap.of(connection)
+        hosts = self.hosts_of(connection)
+        if conversation is None or host not in hosts or not self.tap.watches(hosts):
+            return
+        i = hosts.index(host)
+        own = host.namespace.towards(connection.client_address) or host.address
+        beyond = kind == HOST_UNREACHABLE or pod
+        rewritten = beyond and connection.rewritten
+        origin = connection.backend_address if pod else own
+        parcel = Parcel.error(kind, about, origin, connection.destination if rewritten else origin)
+        steps = self.back_from(connection, hosts, i, at_ns)
+        if pod:
+            steps.insert(0, (at_ns, self.tap.right(connection, hosts, i, connection.server_namespace)))
+        self.tap.show(conversation, parcel, connection.protocol, steps, forward=False)
+
+    def _send_port_unreachable(self, request: Request) -> None:
+        """As it is; shows the error."""
+        connection = request.connection
+        conversation = self.tap.of(connection)
+        if conversation is not None:
+            data = self.tap.payload(request, False)
+            self.icmp(
+                connection, connection.server_host, Parcel(None, data, 0), PORT_UNREACHABLE, self._environment._now, pod=True
+            )
+        super()._send_port_unreachable(request)
+
+    def _disconnect(self, connection: Connection) -> None:
+        """As it is; the conversation is over."""
+        super()._disconnect(connection)
+        self.tap.end(connection)
+
+
+class TappedHandshakes(Handshakes):
+    """Opening and closing."""
+
+    __slots__ = ("_tapped", "tap")
+
+    exchanges: TappedExchanges
+
+    def __init__(self, fabric: Fabric, exchanges: TappedExchanges, gate: Gate, dead: DeadAddresses, tap: Tap) -> None:
+        super().__init__(fabric, exchanges, gate, dead)
+        self.tap = tap
+
+    def _send_syn(self, connection: Connection) -> None:
+        """As it is; from outside the SYN is on the sender's uplink first."""
+        now = self._environment._now
+        conversation = self.tap.begin(connection)
+        parcel = conversation.syn(now, ipv6=is_ipv6(connection.destination))
+        host = connection.namespace.host
+        super()._send_syn(connection)
+        if not host.is_node and connection.entry_host is not host and self.tap.watches([host]):
+            hosts = [host, connection.entry_host]
+            self.tap.show(conversation, parcel, TCP, [(now, self.tap.right(connection, hosts, 0, None))], forward=True)
+
+    def _on_back_station(self, connection: Connection) -> None:
+        """As it is; shows the SYN-ACK or RST on both sides of the host."""
+        conversation = self.tap.of(connection)
+        if conversation is not None:
+            self._show_answer(connection, conversation)
+        super()._on_back_station(connection)
+
+    def _show_answer(self, connection: Connection, conversation: Conversation) -> None:
+        now, position = self._environment._now, connection.position
+        exchanges = self.exchanges
+        if position == 0:
+            if connection.server is None:
+                conversation.answer = conversation.refusal()
+            else:
+                conversation.answer = conversation.syn_ack(now, ipv6=is_ipv6(connection.destination))
+        hosts = exchanges.hosts_of(connection)
+        i = len(hosts) - 1 - position
+        parcel = conversation.answer
+        if parcel is None or i < 0 or not self.tap.watches(hosts[i : i + 1]):
+            return
+        free, queue, cost_ns, _, _ = connection.backward[position]
+        start = free[queue] if free[queue] > now else now
+        first, last = exchanges._sides(connection, hosts, i, forward=False)
+        send_ns = exchanges._send_ns(connection, forward=False) if position == 0 else 0
+        steps: Steps = [(now + send_ns, first)]
+        if start - now <= self._backlog_ns:
+            steps.append((start + cost_ns + send_ns, last))
+        self.tap.show(conversation, parcel, TCP, steps, forward=False)
+
+    def _on_syn_ack(self, connection: Connection) -> None:
+        """As it is; the client's kernel acknowledges, or knows nothing of the connection any more."""
+        conversation = self.tap.of(connection)
+        if conversation is not None and connection.server is not None:
+            now = self._environment._now
+            conversation.client.seen = conversation.server.following
+            if conversation.answer is not None and conversation.answer.header is not None:
+                conversation.client.echo = int.from_bytes(conversation.answer.header.options[8:12], "big")
+            if connection.client is None:
+                header_only = conversation.control(RST, now, forward=True)
+                self.exchanges.pass_by(connection, conversation, header_only, now, forward=True)
+            elif connection.server_namespace.alive:
+                parcel = conversation.control(ACK, now, forward=True)
+                self.exchanges.pass_by(connection, conversation, parcel, now, forward=True)
+        super()._on_syn_ack(connection)
+
+    def _lost(self, connection: Connection, cause: str) -> None:
+        """As it is; says so at the packet."""
+        self.tap.note(connection, f"lost: {cause}")
+        super()._lost(connection, cause)
+
+    def _send_icmp_error(self, connection: Connection, host: Host, delay_ns: int, outcome: Outcome) -> None:
+        """As it is; shows the error."""
+        conversation = self.tap.of(connection)
+        if conversation is not None and conversation.opening is not None:
+            at_ns = max(self._environment._now, connection.departure_ns)
+            self.exchanges.icmp(connection, host, conversation.opening, _KINDS[outcome], at_ns)
+        super()._send_icmp_error(connection, host, delay_ns, outcome)
+
+    def fail(self, connection: Connection, outcome: Outcome) -> None:
+        """As it is; the conversation is over."""
+        super().fail(connection, outcome)
+        self.tap.end(connection)
+
+    def close(self, connection: Connection, *, by_client: bool = True) -> None:
+        """As it is; shows both FINs and the last ACK."""
+        conversation = self.tap.of(connection)
+        if conversation is not None and connection.open:
+            self._fins(connection, conversation, by_client=by_client)
+        super().close(connection, by_client=by_client)
+        self.tap.end(connection)
+
+    def _fins(self, connection: Connection, conversation: Conversation, *, by_client: bool) -> None:
+        exchanges = self.exchanges
+        at_ns = max(self._environment._now, connection.free_at_ns)
+        reachable = connection.server_host.up and connection.server_namespace.alive and connection.server is not None
+        first, second = conversation.ends(forward=by_client)
+        parcel = conversation.control(FIN | ACK, at_ns, forward=by_client)
+        first.following += 1
+        at_ns = exchanges.pass_by(connection, conversation, parcel, at_ns, forward=by_client, quick=False)
+        if not reachable:
+            return
+        second.seen = first.following
+        parcel = conversation.control(FIN | ACK, at_ns, forward=not by_client)
+        second.following += 1
+        at_ns = exchanges.pass_by(connection, conversation, parcel, at_ns, forward=not by_client, quick=False)
+        first.seen = second.following
+        exchanges.pass_by(connection, conversation, conversation.control(ACK, at_ns, forward=by_client), at_ns, forward=by_client)
+
+    def abandon(self, connection: Connection) -> None:
+        """As it is; the conversation is over."""
+        super().abandon(connection)
+        self.tap.end(connection)
+
+
+class TappedDatagrams(Datagrams):
+    """UDP: datagrams that look their flow up, and ICMP errors."""
+
+    __slots__ = ("_from_pod", "tap")
+
+    exchanges: TappedExchanges
+
+    def __init__(self, fabric: Fabric, exchanges: TappedExchanges, gate: Gate, tap: Tap) -> None:
+        super().__init__(fabric, exchanges, gate)
+        self.tap = tap
+        self._from_pod = False
+
+    def send(self, request: Request) -> None:
+        """As it is; the message becomes a datagram."""
+        conversation = self.tap.begin(request.connection)
+        self.exchanges.message(conversation, request, forward=True)
+        super().send(request)
+
+    def _travel(self, request: Request, route: Route, step: Step) -> None:
+        """As it is; from outside the datagram is on the sender's uplink first."""
+        connection = request.connection
+        conversation = self.tap.of(connection)
+        if step is self._at_entry and conversation is not None:
+            train = conversation.there.get(request)
+            hosts = [connection.namespace.host, connection.entry_host]
+            if train is not None and self.tap.watches(hosts[:1]):
+                steps = [(connection.departure_ns, self.tap.right(connection, hosts, 0, None))]
+                self.tap.show(conversation, train.parcels[0], connection.protocol, steps, forward=True)
+        super()._travel(request, route, step)
+
+    def _enter(self, request: Request, host: Host, hook: Hook) -> None:
+        """As it is; tells the gate which datagram it is."""
+        self.tap.datagram = request
+        super()._enter(request, host, hook)
+
+    def _on_server_host(self, request: Request) -> None:
+        """As it is; tells the gate which datagram it is."""
+        self.tap.datagram = request
+        super()._on_server_host(request)
+
+    def _on_socket(self, request: Request) -> None:
+        """As it is; an error from here on is the pod's own."""
+        connection = request.connection
+        self._from_pod = connection.backend_address in self.fabric.namespaces
+        super()._on_socket(request)
+        self._from_pod = False
+        conversation = self.tap.of(connection)
+        if conversation is not None:
+            conversation.there.pop(request, None)
+
+    def _send_icmp_error(self, request: Request, host: Host, delay_ns: int, outcome: Outcome) -> None:
+        """As it is; shows the error."""
+        connection = request.connection
+        conversation = self.tap.of(connection)
+        if conversation is not None:
+            data = self.tap.payload(request, False)
+            at_ns = max(self.fabric.clock.now, connection.departure_ns)
+            pod = self._from_pod and not connection.server_namespace.is_host
+            self.exchanges.icmp(connection, host, Parcel(None, data, 0), _KINDS[outcome], at_ns, pod=pod)
+        super()._send_icmp_error(request, host, delay_ns, outcome)
+
+    def close(self, connection: Connection) -> None:
+        """As it is; the conversation is over."""
+        super().close(connection)
+        self.tap.end(connection)
