@@ -34,6 +34,8 @@ class KernelTimes:
     data_floor_ns: int
     data_ceiling_ns: int
     data_retries: int
+    clash_resolution: bool
+    datagram_migration: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,8 @@ def costs_of(profile: Profile, mode: str, backend: str | None = None, *, comment
             data_floor_ns=round(common("kernel.data_floor")),
             data_ceiling_ns=round(common("kernel.data_ceiling")),
             data_retries=round(common("kernel.data_retries")),
+            clash_resolution=common("kernel.clash_resolution") >= 1,
+            datagram_migration=common("kernel.datagram_migration"),
         ),
         userspace=UserspaceCosts(
             accept_ns=round(common("userspace.accept")),

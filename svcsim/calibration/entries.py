@@ -50,6 +50,8 @@ COMMON: dict[str, Units] = {
     "kernel.data_floor": TIME,
     "kernel.data_ceiling": TIME,
     "kernel.data_retries": NUMBER,
+    "kernel.clash_resolution": NUMBER,
+    "kernel.datagram_migration": NUMBER,
     "userspace.accept": TIME,
     "userspace.dial": TIME,
     "userspace.copy": TIME,
@@ -92,7 +94,10 @@ PER_MODE: dict[str, Units] = {
 LARGEST_VALUE = 1e9
 """No entry may exceed this number, in whatever unit it is given."""
 
-WHOLE_NUMBERS = frozenset({"kernel.icmp_burst", "kernel.syn_linear", "kernel.syn_retries", "kernel.data_retries", "units.bytes"})
+WHOLE_NUMBERS = frozenset({
+    "kernel.icmp_burst", "kernel.syn_linear", "kernel.syn_retries", "kernel.data_retries", "kernel.clash_resolution",
+    "units.bytes",
+})
 """Entries that count things."""
 
 POSITIVE = frozenset({

@@ -100,7 +100,8 @@ class Gate:
             # Not the first packet of its tuple: a retransmitted SYN, or a datagram.
             conntrack = host.conntrack
             entry = conntrack.lookup(key, now)
-            if entry is not None and entry.confirmed_ns <= now:
+            if entry is not None and entry.confirmed_ns <= start:
+                # Confirmed by now, or by a packet that this CPU works on before this one.
                 if near and connection.flow is not None:
                     self._follow_flow(connection, host, entry, hook)
                     if not entry.expires_ns:

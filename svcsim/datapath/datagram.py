@@ -16,6 +16,7 @@ from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
 from svcsim.engine.hop import Step
+from svcsim.engine.streams import Stream
 from svcsim.linux.conntrack import State
 from svcsim.linux.packet import Hook
 from svcsim.results.records import Outcome
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 class Datagrams:
     """All steps of UDP requests."""
 
-    __slots__ = ("_at_entry", "_at_server_host", "_at_socket", "exchanges", "fabric", "gate")
+    __slots__ = ("_at_entry", "_at_server_host", "_at_socket", "_cpus", "exchanges", "fabric", "gate")
 
     def __init__(self, fabric: Fabric, exchanges: Exchanges, gate: Gate) -> None:
         self.fabric = fabric
         self.exchanges = exchanges
         self.gate = gate
+        self._cpus = Stream(fabric.seed, "network/cpus")
         self._at_entry: Step = (self._on_entry_host,)
         self._at_server_host: Step = (self._on_server_host,)
         self._at_socket: Step = (self._on_socket,)
@@ -57,6 +59,9 @@ class Datagrams:
             return
         self.fabric.counts.sent += 1
         connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + connection.namespace.index) & 0xFFFF
+        migration = self.fabric.settings.datagram_migration
+        if migration and connection.decisions and self._cpus.uniform(connection.key, connection.decisions) < migration:
+            connection.queue += 1
         host = connection.namespace.host
         if host.is_node:
             connection.entry_host = host
@@ -225,7 +230,11 @@ class Datagrams:
             if route is None:
                 return
             delay_ns += route.delay_ns
-        fabric.later(delay_ns, lambda: self._fail(request, outcome))
+        self._send_icmp_error(request, host, delay_ns, outcome)
+
+    def _send_icmp_error(self, request: Request, host: Host, delay_ns: int, outcome: Outcome) -> None:
+        """The error leaves a host, and is with the client after the delay."""
+        self.fabric.later(delay_ns, lambda: self._fail(request, outcome))
 
     def _fail(self, request: Request, outcome: Outcome) -> None:
         if request.live:

@@ -39,6 +39,8 @@ class FabricSettings:
     timers: TcpTimers = field(default_factory=TcpTimers)
     backlog_ns: int = 50_000_000
     resolve_clash: bool = True
+    datagram_migration: float = 0.0
+    """Share of datagrams, written right after another one of their socket, that another CPU works on."""
 
 
 @dataclass(slots=True)

@@ -65,15 +65,15 @@ class TimerFifo(Hop, Generic[T]):
     def _fire(self, _: Hop) -> None:
         now = self._clock.now
         items = self._items
-        self.armed = False
+        # Armed until the end: what `expire` sets is due after all that waits here already.
         while items:
             item = items[0]
             deadline = item.deadline_ns
             if deadline > now:
-                if not self.armed:
-                    self._arm(deadline - now)
+                self._arm(deadline - now)
                 return
             items.popleft()
             if deadline:
                 item.deadline_ns = 0
                 self._expire(item)
+        self.armed = False

@@ -158,9 +158,12 @@ def _named(namespace: Namespace) -> str:
 def _asked(world: World, exchange: Exchange, began_ns: int, conf: ResolvConf) -> Asked:
     query, connection = exchange.query, exchange.connection
     took_ns = None if exchange.ended_ns is None else exchange.ended_ns - exchange.sent_ns
-    pod = _pod_of(world, connection)
+    if connection is None:
+        pod, server = "node-local-dns" + (", from its cache" if exchange.cached else ""), conf.nameservers[query.server]
+    else:
+        pod, server = _pod_of(world, connection), format_address(connection.destination)
     return Asked(
-        exchange.sent_ns - began_ns, query.name, query.type, query.transport, format_address(connection.destination), pod,
+        exchange.sent_ns - began_ns, query.name, query.type, query.transport, server, pod,
         took_ns, exchange.answer, exchange.failure,
     )
 

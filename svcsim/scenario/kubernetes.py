@@ -85,6 +85,12 @@ class Dns(Part):
     domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=200)
     ttl_ns: Duration | None = None
     """Life of an answer; default 30 s, as kubeadm configures it."""
+    cache_ns: Duration = 30 * S
+    """Longest life of an answer in a server's cache (CoreDNS's `cache`); 0 s for no cache."""
+    cache_cluster: bool | None = None
+    """Whether the cluster's own names are cached; default as kubeadm: by CoreDNS before Kubernetes 1.33, by kube-dns always."""
+    node_local: bool = False
+    """NodeLocal DNSCache on every node, whom pods ask in place of the Service."""
 
 
 def _timing_type(field: dataclasses.Field[Any]) -> Any:

@@ -251,6 +251,34 @@ ResolveText = Annotated[
 ]
 
 
+class ClientResolver(Part):
+    """A client's stub resolver: its C library, options beside those of resolv.conf, and how long its process lives."""
+
+    libc: Literal["glibc", "musl"] = "glibc"
+    options: tuple[Annotated[str, Field(pattern=r"^[a-z][-a-z0-9]*(:\d{1,3})?$", max_length=60)], ...] = ()
+    """Such as `single-request-reopen` or `timeout:2`; the environment variable RES_OPTIONS."""
+    process: Literal["kept", "new"] = "kept"
+    """`new`: each look-up is by a process or thread that knows nothing of earlier ones."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"libc": value} if value in ("glibc", "musl") else value
+
+    @model_validator(mode="after")
+    def _known_options(self) -> Self:
+        for option in self.options:
+            if option.partition(":")[0] not in RESOLVER_OPTIONS:
+                raise ValueError(f"resolvers know no option {option!r} here{nearest(option, RESOLVER_OPTIONS, listed=10)}")
+        return self
+
+
+RESOLVER_OPTIONS = (
+    "ndots", "timeout", "attempts", "rotate", "single-request", "single-request-reopen", "use-vc", "no-aaaa", "no-tld-query",
+)
+"""Options of resolv.conf(5) that change what is sent."""
+
+
 class From(Part):
     """Who sends: exactly one of these; a bare string is a target, as `deployment/client`, `node/worker-1`, `outside/laptop`."""
 
@@ -317,6 +345,8 @@ class Workload(Part):
     """Of the connection alone; default: `timeout`."""
     retries: Retries = Retries()
     resolve: ResolveText = Resolve(policy="interval")
+    resolver: ClientResolver = ClientResolver()
+    """The stub resolver that the clients' programs use."""
     family: Family | None = None
     """The only family that clients use; default: what the name has, in the order that the C library gives (RFC 6724)."""
     balancing: Literal["pick_first", "round_robin", "random"] | None = None

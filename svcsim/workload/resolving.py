@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.host import Namespace
@@ -16,11 +17,14 @@ from svcsim.datapath.network import Network
 from svcsim.engine.streams import Stream, splitmix64
 from svcsim.engine.timers import TimerFifo
 from svcsim.kube.dns.lookup import Family, Lookup, Query
-from svcsim.kube.dns.records import Answer, RecordType, question_bytes
+from svcsim.kube.dns.records import Answer, RecordType, fit, question_bytes
 from svcsim.kube.dns.resolver import Resolver
 from svcsim.linux.packet import TCP, UDP
 from svcsim.linux.ports import PortAllocator
 from svcsim.results.records import Outcome
+
+if TYPE_CHECKING:
+    from svcsim.workload.node_cache import NodeCaches
 
 DNS_PORT = 53
 
@@ -34,10 +38,11 @@ class Exchange:
 
     query: Query
     sent_ns: int
-    connection: Connection
+    connection: Connection | None
     ended_ns: int | None = None
     answer: Answer | None = None
     failure: str = ""
+    cached: bool = False
 
 
 @dataclass(slots=True)
@@ -58,7 +63,7 @@ class _LookupInProgress:
     namespace: Namespace
     on_resolved: OnResolved
     key: int
-    deadline_ns: int = 0
+    alarm: _Alarm | None = None
     sockets: dict[tuple[int, str], Connection] = field(default_factory=dict)
     unsent: list[Query] = field(default_factory=list)
     sent: int = 0
@@ -66,17 +71,26 @@ class _LookupInProgress:
     watched: list[Exchange] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Alarm:
+    """One setting of a look-up's timer: a new one is set for each, since a place in a FIFO of timers cannot be moved."""
+
+    call: _LookupInProgress
+    deadline_ns: int = 0
+
+
 class Resolvers:
     """All look-ups of a world; the client (`Client`) of their sockets."""
 
-    __slots__ = ("_key", "_network", "_pick", "_pools", "_timers")
+    __slots__ = ("_key", "node_caches", "_network", "_pick", "_pools", "_timers")
 
     def __init__(self, network: Network, seed: int) -> None:
         self._network = network
         self._pools: dict[tuple[int, int, int], PortAllocator] = {}
-        self._timers: dict[int, TimerFifo[_LookupInProgress]] = {}
+        self._timers: dict[int, TimerFifo[_Alarm]] = {}
         self._pick = Stream(seed, "dns/lookups")
         self._key = 0
+        self.node_caches: NodeCaches | None = None
 
     def resolve(
         self, resolver: Resolver, namespace: Namespace, name: str, key: int, on_resolved: OnResolved, *,
@@ -99,7 +113,9 @@ class Resolvers:
             return
         if lookup.result is not None:
             call.ended = True
-            call.deadline_ns = 0
+            if call.alarm is not None:
+                call.alarm.deadline_ns = 0
+                call.alarm = None
             call.resolver.learn(lookup)
             for connection in call.sockets.values():
                 self._close(connection)
@@ -108,20 +124,42 @@ class Resolvers:
             call.on_resolved(result.addresses, result.queries_sent)
             return
         for query in lookup.next_queries():
-            self._send(call, query)
+            if self.node_caches is not None and call.resolver.servers[query.server] == self.node_caches.address:
+                self._ask_node(self.node_caches, call, query)
+            else:
+                self._send(call, query)
         now = self._network.fabric.clock.now
-        if lookup.deadline_ns != call.deadline_ns:
+        if call.alarm is None or lookup.deadline_ns != call.alarm.deadline_ns:
             wait_ns = max(0, lookup.deadline_ns - now)
             timers = self._timers.get(wait_ns)
             if timers is None:
                 timers = self._timers[wait_ns] = TimerFifo(self._network.fabric.clock, wait_ns, self._time_out)
-            call.deadline_ns = 0
-            timers.set(call)
+            if call.alarm is not None:
+                call.alarm.deadline_ns = 0
+            call.alarm = _Alarm(call)
+            timers.set(call.alarm)
 
-    def _time_out(self, call: _LookupInProgress) -> None:
+    def _time_out(self, alarm: _Alarm) -> None:
+        call = alarm.call
         if call.lookup.result is None:
             call.lookup.on_timeout(self._network.fabric.clock.now)
             self._go_on(call)
+
+    def _ask_node(self, node_caches: NodeCaches, call: _LookupInProgress, query: Query) -> None:
+        """Ask the node's own server: no conntrack entry, no translation, nothing that a packet could race for."""
+        exchange = Exchange(query, self._network.fabric.clock.now, None)
+        if call.watched is not None:
+            call.watched.append(exchange)
+
+        def heard(answer: Answer, cached: bool) -> None:
+            now = self._network.fabric.clock.now
+            fitting = fit(query.name, answer) if query.transport == "udp" else answer
+            exchange.ended_ns, exchange.answer, exchange.cached = now, fitting, cached
+            if call.lookup.result is None:
+                call.lookup.on_answer(query.ident, fitting, now, query.server)
+                self._go_on(call)
+
+        node_caches.ask(call.namespace, query, call.key, heard)
 
     def _send(self, call: _LookupInProgress, query: Query) -> None:
         place = (query.server, query.transport)

@@ -22,7 +22,7 @@ from svcsim.linux.packet import PROTOCOL_NUMBER
 from svcsim.results.records import Outcome, RecordWriter
 from svcsim.scenario.address import Destination
 from svcsim.scenario.model import Scenario
-from svcsim.scenario.workload import From
+from svcsim.scenario.workload import ClientResolver, From
 from svcsim.scenario.workload import Workload as WorkloadModel
 from svcsim.workload.closedloop import ClosedLoop
 from svcsim.workload.openloop import OpenLoop
@@ -34,7 +34,7 @@ from svcsim.world.naming import Naming
 
 NAMED = 3
 """So many nodes a note lists."""
-ResolverOf = Callable[[Namespace], "Resolver | None"]
+ResolverOf = Callable[[Namespace, ClientResolver], "Resolver | None"]
 
 
 @dataclass(slots=True)
@@ -266,7 +266,7 @@ class Clients:
                 continue
             phases = Stream(self._seed, f"workload/{group.model.name}/resolved")
             for source in group.workload.sources:
-                resolver = self._resolver_of(source.namespace)
+                resolver = self._resolver_of(source.namespace, group.model.resolver)
                 if source.resolved_until_ns >= now or resolver is None:
                     continue
                 addresses = naming.known(resolver, self._to(group.model).host, group.model.family or "any")
@@ -333,7 +333,7 @@ class Clients:
             return parse_address(to.host)
         if to.is_load_balancer:
             return self._balancer_address(model) if model.resolve.policy == "never" else 0
-        if model.resolve.policy != "never" and self._resolver_of(source.namespace) is not None:
+        if model.resolve.policy != "never" and self._resolver_of(source.namespace, model.resolver) is not None:
             return 0
         service = self._service(model)
         if service is None or service.spec.is_headless or not service.spec.cluster_ip:
@@ -368,7 +368,7 @@ class Clients:
         if self._to(group.model).is_load_balancer:
             on_address(self._balancer_address(group.model))
             return
-        resolver = self._resolver_of(source.namespace)
+        resolver = self._resolver_of(source.namespace, group.model.resolver)
         assert resolver is not None
         group.lookups += 1
         key = splitmix64(stream_seed(self._seed, f"{workload.settings.name}/{source.index}") ^ group.lookups)

@@ -92,6 +92,8 @@ def fabric_of(
             syn_initial_ns=kernel.syn_initial_ns, syn_retries=kernel.syn_retries, syn_linear=kernel.syn_linear,
             data_floor_ns=kernel.data_floor_ns, data_ceiling_ns=kernel.data_ceiling_ns, data_retries=kernel.data_retries,
         ),
+        resolve_clash=kernel.clash_resolution,
+        datagram_migration=kernel.datagram_migration,
     )
     fabric = Fabric(clock, topology_of(scenario, machines), settings, journal, seed)
     charges = charges_of(costs)

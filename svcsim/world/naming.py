@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
 from svcsim.datapath.host import Namespace
+from svcsim.datapath.network import Network
+from svcsim.engine.clock import Clock
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import Deployment
 from svcsim.kube.client import Client
 from svcsim.kube.dns.answers import DnsServer
+from svcsim.kube.dns.cache import COREDNS, DNSMASQ
 from svcsim.kube.dns.config import DnsConfig, upstream_host
 from svcsim.kube.dns.lookup import Family, wanted_types
 from svcsim.kube.dns.pod_dns import KubeletDns, PodDnsConfig, pod_resolv_conf
-from svcsim.kube.dns.resolv_conf import ResolvConf
+from svcsim.kube.dns.resolv_conf import ResolvConf, merge_options
 from svcsim.kube.dns.resolver import Resolver
 from svcsim.kube.dns.zone import Zone
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Change, Event, Store
+from svcsim.kube.timings import Timings
 from svcsim.linux.address import parse_address
 from svcsim.scenario.model import Scenario
+from svcsim.scenario.workload import ClientResolver
 from svcsim.units import S
+from svcsim.workload import distributions
+from svcsim.workload.name_server import NameService
+from svcsim.workload.node_cache import NodeCaches
 
 DNS_NAMESPACE = "kube-system"
 DNS_SERVICE = "kube-dns"
@@ -31,6 +40,11 @@ REVERSE_ZONES = ("in-addr.arpa.", "ip6.arpa.")
 """Zones that kubeadm's Corefile serves beside the cluster's, other addresses' names being asked of the upstream."""
 NAMESPACES = ("default", DNS_NAMESPACE, "kube-public", "kube-node-lease")
 """Namespaces that every cluster has."""
+NODE_LOCAL_ADDRESS = "169.254.20.10"
+"""Where NodeLocal DNSCache listens on every node (kubernetes cluster/addons/dns/nodelocaldns)."""
+DEFAULT_RESOLVER = ClientResolver()
+COREDNS_CLUSTER_UNCACHED_SINCE = (1, 33)
+"""kubeadm's Corefile excludes the cluster's domain from the cache from here on (kubernetes pull request 128359)."""
 DEFAULT_TTL_NS = 30 * S
 """What kubeadm's Corefile sets, and kube-dns' own constant (see kube/data/timing.toml)."""
 
@@ -115,9 +129,38 @@ class Naming:
                 fallthrough=REVERSE_ZONES, own_service=(DNS_NAMESPACE, DNS_SERVICE), upstream=upstream,
             ),
         )
-        self._kubelet = KubeletDns(cluster_dns=(dns_address(scenario),), cluster_domain=dns.domain, host=ResolvConf())
+        asked_by_pods = NODE_LOCAL_ADDRESS if dns.node_local else dns_address(scenario)
+        self._kubelet = KubeletDns(cluster_dns=(asked_by_pods,), cluster_domain=dns.domain, host=ResolvConf())
         self._asks = asked or resolves_names(scenario)
-        self._resolvers: dict[str, Resolver] = {}
+        self._dns = dns
+        self._address = dns_address(scenario)
+        minor = scenario.kubernetes.minor
+        self._caches_cluster = dns.cache_cluster
+        if self._caches_cluster is None:
+            self._caches_cluster = dns.server == "kube-dns" or (minor is not None and minor < COREDNS_CLUSTER_UNCACHED_SINCE)
+        self._resolvers: dict[tuple[str, ClientResolver], Resolver] = {}
+
+    def service(self, timings: Timings, clock: Clock) -> NameService:
+        """What the pods of cluster DNS do with a question, each with a cache of its own."""
+        limits = DNSMASQ if self._dns.server == "kube-dns" else COREDNS
+        life_ns = self._dns.cache_ns
+        cache = None if life_ns == 0 else replace(
+            limits, success_ns=min(limits.success_ns, life_ns) if limits is DNSMASQ else life_ns,
+            denial_ns=min(limits.denial_ns, life_ns),
+        )
+        return NameService(
+            self.server, timings.dns_upstream_ns, clock, cache, caches_cluster=bool(self._caches_cluster)
+        )
+
+    def node_caches(self, network: Network, timings: Timings, seed: int) -> NodeCaches | None:
+        """NodeLocal DNSCache, where the scenario has it."""
+        if not self._dns.node_local:
+            return None
+        work = distributions.exponential(timings.dns_service_ns)
+        return NodeCaches(
+            network, self.server, parse_address(NODE_LOCAL_ADDRESS), parse_address(self._address), work,
+            timings.dns_upstream_ns, seed,
+        )
 
     def follow(self, client: Client) -> None:
         """Know what the API server holds, and hear of changes as the DNS server's watch delivers them."""
@@ -151,14 +194,20 @@ class Naming:
                 return addresses
         return ()
 
-    def resolver_of(self, namespace: Namespace) -> Resolver | None:
-        """The resolver of a pod's processes; None for hosts, whose resolver is not the cluster's."""
+    def resolver_of(self, namespace: Namespace, client: ClientResolver = DEFAULT_RESOLVER) -> Resolver | None:
+        """The resolver of a pod's processes; None for hosts, whose resolver is not the cluster's.
+
+        One that is kept goes on with what it has learned, a `new` process begins anew.
+        """
         if namespace.is_host or not self._asks:
             return None
-        resolver = self._resolvers.get(namespace.name)
+        key = (namespace.name, client)
+        resolver = self._resolvers.get(key)
         if resolver is None:
-            resolver = self._resolvers[namespace.name] = Resolver(self.resolv_conf(namespace.name))
-        return resolver
+            conf = self.resolv_conf(namespace.name)
+            conf = ResolvConf(conf.nameservers, conf.searches, merge_options(conf.options, client.options))
+            resolver = self._resolvers[key] = Resolver(conf, client.libc)
+        return resolver.anew() if client.process == "new" else resolver
 
     def resolv_conf(self, pod: str) -> ResolvConf:
         """The resolv.conf that the kubelet has written for a pod (`namespace/name`), by its dnsPolicy and dnsConfig."""

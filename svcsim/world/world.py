@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from svcsim.calibration.costs import Costs, costs_of
 from svcsim.calibration.profile import Profile
@@ -33,7 +34,6 @@ from svcsim.scenario.model import Scenario
 from svcsim.scenario.resolved import resolved_yaml
 from svcsim.units import MS, S
 from svcsim.workload import distributions
-from svcsim.workload.name_server import NameService
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.addressing import Machine, machines_of
@@ -47,6 +47,9 @@ from svcsim.world.naming import Naming, dns_objects
 from svcsim.world.outcome import counters_of, names_of, provenance_of, result_of, unended
 from svcsim.world.probes import Probes
 from svcsim.world.proxies import NodeProxy, Proxies
+
+if TYPE_CHECKING:
+    from svcsim.world.recording import CapturePlan, Recording
 
 OnProgress = Callable[[int, int], None]
 """Called now and then with the requests that have ended and the simulated time in nanoseconds."""
@@ -91,7 +94,8 @@ class World:
     """One run of one variant of a scenario. Build it with `build`; `run` may be called once."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, label: str = "", replication: int = 0, *, discovery: bool = False
+        self, scenario: Scenario, seed: int, label: str = "", replication: int = 0, *, discovery: bool = False,
+        captures: CapturePlan | None = None,
     ) -> None:
         self.scenario = scenario
         self.seed = seed
@@ -105,7 +109,12 @@ class World:
         self.timings: Timings = kubernetes.control_plane_timings()
         self.machines = machines_of(scenario)
         fabric = fabric_of(scenario, self.machines, self.costs, self.clock, self.journal, seed)
-        self.network = Network(fabric)
+        self.recording: Recording | None = None
+        if captures is not None:
+            from svcsim.world.recording import Recording
+
+            self.recording = Recording(captures, scenario, fabric, self)
+        self.network = Network(fabric, self.recording.tap if self.recording is not None else None)
         self.records = RecordWriter()
         self.control = ControlPlane(
             self.clock, self.journal, self.timings, seed, nodes=[_registered(machine) for machine in self.machines],
@@ -118,10 +127,11 @@ class World:
             scenario, self.network, self.control.store, self.records, self.resolvers, self.naming.resolver_of,
             self.environments, seed,
         )
+        self.resolvers.node_caches = self.naming.node_caches(self.network, self.timings, seed)
         dns_profile = ServerProfile(distributions.exponential(self.timings.dns_service_ns), workers=self.timings.dns_workers)
         self.containers = Containers(
             scenario, self.network, self.control.store, self.clients,
-            NameService(self.naming.server, self.timings.dns_upstream_ns), dns_profile, self._process_exited,
+            self.naming.service(self.timings, self.clock), dns_profile, self._process_exited,
         )
         self.probes = Probes(self.network, self.containers, self.timings, seed)
         self._behind: dict[str, dict[int, None]] = {}
@@ -231,12 +241,20 @@ class World:
         gc.freeze()
         gc.disable()
         try:
+            if self.recording is not None:
+                self.recording.start()
             self._pass_time(duration_ns, progress)
             self._drain(duration_ns, progress)
+        except BaseException:
+            if self.recording is not None:
+                self.recording.abandon()
+            raise
         finally:
             gc.unfreeze()
             if collecting:
                 gc.enable()
+        if self.recording is not None:
+            self.recording.finish()
         return self._result()
 
     def advance(self, until_ns: int) -> None:
@@ -304,6 +322,11 @@ class World:
         """The API server's objects."""
         return self.control.store
 
+    def proxy_mode(self, host: str) -> str:
+        """The mode of a node's kube-proxy; empty for a host without one."""
+        node = self._nodes.get(host)
+        return "" if node is None else node.proxy.mode
+
     def node(self, name: str) -> _Node:
         """A node by name."""
         return self._nodes[name]
@@ -340,6 +363,8 @@ class World:
         host.conntrack.flush()
         host.icmp.clear()
         host.neighbours.clear()
+        if self.resolvers.node_caches is not None:
+            self.resolvers.node_caches.power_off(host)
         self.network.fabric.changed()
         node.proxy.stopped()
         node.kube_proxy.stop()
@@ -416,16 +441,19 @@ class World:
 
 
 def build(
-    scenario: Scenario, seed: int | None = None, *, label: str = "", replication: int = 0, discovery: bool = False
+    scenario: Scenario, seed: int | None = None, *, label: str = "", replication: int = 0, discovery: bool = False,
+    captures: CapturePlan | None = None,
 ) -> World:
     """The world of a scenario that compares nothing, settled and ready to run.
 
-    `discovery`: names and variables will be asked for, so cluster DNS runs though no workload needs it.
+    `discovery`: names and variables will be asked for, so cluster DNS runs though no workload needs it. `captures`: whose packets
+    the run writes to files.
     """
     collecting = gc.isenabled()
     gc.disable()  # a large cluster is millions of objects that all stay
     try:
-        return World(scenario, scenario.run.seed if seed is None else seed, label, replication, discovery=discovery)
+        chosen = scenario.run.seed if seed is None else seed
+        return World(scenario, chosen, label, replication, discovery=discovery, captures=captures)
     finally:
         if collecting:
             gc.enable()

@@ -309,7 +309,7 @@ def test_when_the_conntrack_table_is_full_new_connections_are_dropped_and_it_is_
 
 
 def test_two_datagrams_of_one_socket_at_once_race_for_the_conntrack_entry_on_an_old_kernel():
-    world = SmallWorld(settings=FabricSettings(resolve_clash=False))
+    world = SmallWorld(settings=FabricSettings(resolve_clash=False, datagram_migration=1.0))
     client = world.client()
     failed = answers = 0
     for _ in range(40):
@@ -320,6 +320,18 @@ def test_two_datagrams_of_one_socket_at_once_race_for_the_conntrack_entry_on_an_
         failed, answers = world.hosts[0].conntrack.insert_failed, len(client.events)
     assert 10 < failed < 30  # whenever the second one chose the other pod
     assert answers == 80 - failed
+
+
+def test_datagrams_of_one_cpu_do_not_race():
+    world = SmallWorld(settings=FabricSettings(resolve_clash=False))
+    client = world.client()
+    for _ in range(20):
+        flow = client.socket(uniform=0.0)
+        client.datagram(flow)
+        client.datagram(flow)
+        world.run(world.clock.now + 1 * S)
+    assert len(client.events) == 40
+    assert world.hosts[0].conntrack.insert_failed == 0
 
 
 def test_packets_sent_are_delivered_or_dropped():

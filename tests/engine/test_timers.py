@@ -25,6 +25,22 @@ def test_a_timer_expires_after_its_duration_and_a_cancelled_one_never():
     assert expired == [("second", 110)]
 
 
+def test_a_timer_that_is_set_when_another_expires_does_not_hold_up_those_between():
+    clock = Clock()
+    expired = []
+
+    def expire(item):
+        expired.append((item.name, clock.now))
+        if item.name == "first":
+            timers.set(Item("again"))
+
+    timers = TimerFifo(clock, 100, expire)
+    timers.set(Item("first"))
+    clock.after(40, lambda: timers.set(Item("second")), PACKET)
+    clock.run(1000)
+    assert expired == [("first", 100), ("second", 140), ("again", 200)]
+
+
 @given(st.lists(st.tuples(st.integers(0, 500), st.booleans(), st.integers(0, 99)), max_size=40))
 def test_what_is_not_cancelled_expires_exactly_when_due(plan):
     clock = Clock()

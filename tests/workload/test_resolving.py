@@ -101,7 +101,7 @@ def test_without_an_answer_the_resolver_asks_again_after_five_seconds():
 def test_a_lost_race_of_the_two_questions_costs_five_seconds_on_an_old_kernel():
     waits = []
     for key in range(1, 30):
-        world, _, _ = world_with_dns(resolve_clash=False)
+        world, _, _ = world_with_dns(resolve_clash=False, datagram_migration=1.0)
         results = look_up(world, "web", key=key)
         world.run(30 * S)
         waits.append(round(results[0][2] / S))

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Literal
 
 from svcsim.kube.dns.glibc import GlibcLookup, glibc_order
@@ -39,6 +40,12 @@ class Resolver:
         )
         self._single_request = False
         self._rotation = 0
+
+    def anew(self) -> Resolver:
+        """The resolver of another process with the same files, which has learned nothing yet."""
+        other = copy(self)
+        other._single_request, other._rotation = False, 0
+        return other
 
     def names(self, name: str) -> list[str]:
         """The absolute names that a look-up tries, in order."""
