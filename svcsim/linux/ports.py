@@ -1,53 +1,65 @@
 """Local ports of connections: the ephemeral range, with the client's TIME_WAIT.
 
 One allocator serves one (source address, destination, destination port, protocol), since only a whole tuple must be unique.
-Ports go up from an offset (Linux net/ipv4/inet_hashtables.c hashes it from the tuple); a port that its connection left in
-TIME_WAIT comes back after 60 s (TCP_TIMEWAIT_LEN, include/net/tcp.h), oldest first. Nothing is scheduled.
+Ports go up from an offset, round and round, and those that are in use or in TIME_WAIT (60 s) are passed over. Nothing is
+scheduled.
+
+Sources: Linux net/ipv4/inet_hashtables.c (`__inet_hash_connect`; the offset is hashed from the tuple), include/net/tcp.h
+(TCP_TIMEWAIT_LEN).
 """
 
 from __future__ import annotations
-
-from collections import deque
 
 from svcsim.units import S
 
 FIRST_PORT = 32768
 LAST_PORT = 60999
 TIME_WAIT_NS = 60 * S
+_NEVER_NS = 1 << 62
 
 
 class PortAllocator:
-    """Free ports towards one destination."""
+    """Free ports towards one destination. `_free_at` says of each port that was given back from when on it may be taken."""
 
-    __slots__ = ("_early", "_fresh", "_offset", "_returned", "_size", "_start")
+    __slots__ = ("_first", "_free_at", "_fresh", "_none_before_ns", "_offset", "_size")
 
     def __init__(self, offset: int = 0, first: int = FIRST_PORT, last: int = LAST_PORT) -> None:
-        self._start = first
+        self._first = first
         self._size = last - first + 1
         self._offset = offset % self._size
         self._fresh = 0
-        self._returned: deque[tuple[int, int]] = deque()
-        self._early: deque[tuple[int, int]] = deque()
+        self._free_at: dict[int, int] = {}
+        self._none_before_ns = 0
 
     def take(self, now_ns: int) -> int:
         """A free port, or 0 if none is left (EADDRNOTAVAIL)."""
-        returned = self._returned
         if self._fresh < self._size:
-            port = self._start + (self._offset + self._fresh) % self._size
+            port = self._first + (self._offset + self._fresh) % self._size
             self._fresh += 1
             return port
-        early = self._early
-        if early and early[0][0] <= now_ns:
-            return early.popleft()[1]
-        if returned and returned[0][0] <= now_ns:
-            return returned.popleft()[1]
+        if now_ns < self._none_before_ns:
+            return 0
+        free_at = self._free_at
+        place = self._offset
+        size = self._size
+        earliest_ns = _NEVER_NS
+        for _ in range(size):
+            port = self._first + place
+            at_ns = free_at.get(port, _NEVER_NS)
+            place += 1
+            if place == size:
+                place = 0
+            if at_ns <= now_ns:
+                del free_at[port]
+                self._offset = place
+                return port
+            if at_ns < earliest_ns:
+                earliest_ns = at_ns
+        self._none_before_ns = earliest_ns
         return 0
 
     def give(self, port: int, free_at_ns: int) -> None:
         """The connection on this port is over; the port is free again from `free_at_ns` on."""
-        returned = self._returned
-        if returned and returned[-1][0] > free_at_ns:
-            # Free before one that was given earlier: it had no TIME_WAIT. These have a queue of their own, in order too.
-            self._early.append((free_at_ns, port))
-        else:
-            returned.append((free_at_ns, port))
+        self._free_at[port] = free_at_ns
+        if free_at_ns < self._none_before_ns:
+            self._none_before_ns = free_at_ns

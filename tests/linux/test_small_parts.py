@@ -33,6 +33,18 @@ def test_a_port_comes_back_when_its_time_wait_is_over_and_not_before():
     assert ports.take(60 * S) == second
 
 
+def test_ports_go_round_and_those_in_use_are_passed_over():
+    ports = PortAllocator(offset=2, first=1, last=5)
+    assert [ports.take(0) for _ in range(5)] == [3, 4, 5, 1, 2]
+    for port, free_at_ns in ((4, 60 * S), (1, 0), (5, 10 * S), (3, 0)):
+        ports.give(port, free_at_ns)
+    assert [ports.take(S), ports.take(10 * S), ports.take(10 * S), ports.take(10 * S)] == [3, 5, 1, 0]
+    ports.give(3, 10 * S)
+    assert ports.take(10 * S) == 3
+    assert ports.take(61 * S) == 4
+    assert ports.take(61 * S) == 0, "2 is in use"
+
+
 def _syn_times(timers):
     times, at = [0], 0
     for attempt in range(timers.last_syn()):
