@@ -354,6 +354,8 @@ class Workload:
         outcome = Outcome.REQUEST_TIMEOUT
         if phase == CONNECT:
             outcome = Outcome.CONNECT_TIMEOUT
+            if self.settings.balancing is not None:
+                request.tag.failed.add(connection.destination)
         elif phase == DNS:
             outcome = Outcome.DNS_FAILURE
         elif phase == WAIT:
