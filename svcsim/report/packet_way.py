@@ -167,7 +167,7 @@ def render(way: PacketWay, ink: Ink = _PLAIN, *, width: int = WIDTH, all_rules: 
     blocks = [[ink.bold(way.title)]]
     blocks += [list(_leg_lines(leg, ink, width, all_rules)) for leg in way.forth]
     if way.ending:
-        blocks.append([ink.bad(line) for line in _wrapped(way.ending, "", width)])
+        blocks.append([ink.bad(line) for line in wrapped(way.ending, "", width)])
     if way.back:
         blocks.append(list(_back_lines(way.back, ink, width)))
     if way.ns:
@@ -189,7 +189,7 @@ def _leg_lines(leg: NodeLeg, ink: Ink, width: int, all_rules: bool) -> Iterator[
         yield f"{ink.bold(leg.node)}   {flow}"
     else:
         yield ink.bold(leg.node)
-        yield from _wrapped(flow, "  ", width)
+        yield from wrapped(flow, "  ", width)
     costs: tuple[float | None, ...] = leg.step_ns or (None,) * len(leg.steps)
     numbered = list(zip(leg.steps, costs, strict=True))
     for (table, chain), group in groupby(numbered, key=lambda pair: (pair[0].table, pair[0].chain)):
@@ -219,7 +219,7 @@ def _outcome_lines(leg: NodeLeg, ink: Ink, width: int) -> Iterator[str]:
         if leg.source_after is not None:
             words += f" as {format_endpoint(source, source_port)}"
     colour = ink.bad if verdict in (Verdict.REJECT, Verdict.DROP) else ink.good
-    for line in _wrapped(words, "  = ", width):
+    for line in wrapped(words, "  = ", width):
         yield colour(line)
 
 
@@ -232,12 +232,12 @@ def _run_lines(
         yield ink.dim(_costed(line, sum(known), width) if known else line)
         return
     for step, cost in run:
-        lines = _wrapped(step.rule, "    + " if matched else "    - ", width - _COST_COLUMN)
+        lines = wrapped(step.rule, "    + " if matched else "    - ", width - _COST_COLUMN)
         if cost is not None:
             lines[0] = _costed(lines[0], cost, width)
         yield from (lines if matched else map(ink.dim, lines))
         if step.effect and step.effect not in step.rule:
-            yield from _wrapped(step.effect, "      -> ", width - _COST_COLUMN)
+            yield from wrapped(step.effect, "      -> ", width - _COST_COLUMN)
 
 
 def _back_lines(back: Sequence[ReturnLeg], ink: Ink, width: int) -> Iterator[str]:
@@ -247,7 +247,7 @@ def _back_lines(back: Sequence[ReturnLeg], ink: Ink, width: int) -> Iterator[str
         undone = leg.before != leg.after
         yield f"{ink.bold(leg.node)}   {before}"
         if undone:
-            yield from _wrapped(f"conntrack makes it {_flow_text(leg.after)}", "  = ", width)
+            yield from wrapped(f"conntrack makes it {_flow_text(leg.after)}", "  = ", width)
         else:
             yield "  = conntrack leaves it as it is"
         for charge in leg.charges:
@@ -268,7 +268,7 @@ def _fitted(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _wrapped(text: str, head: str, width: int) -> list[str]:
+def wrapped(text: str, head: str, width: int) -> list[str]:
     """Lines of at most `width` columns behind a head; words that are longer are broken."""
     return textwrap.wrap(
         text, max(width, 30), initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False

@@ -48,6 +48,7 @@ from svcsim.linux.netfilter.rules import (
     Statistic,
     Table,
     Target,
+    TcpFlags,
     UnknownMatch,
     UnknownTarget,
     Written,
@@ -80,6 +81,7 @@ _MODULES = frozenset({
     "statistic", *_PROTOCOL_MODULES,
 })
 _ALL_BITS = 0xFFFFFFFF
+_TCP_FLAGS = ("FIN", "SYN", "RST", "PSH", "ACK", "URG")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,13 @@ def _multiport(side: str) -> Callable[[Words, bool], Match]:
     return lambda words, negated: Ports(side, tuple(map(_range, words.take().split(","))), negated, multiport=True)
 
 
+def _flags(text: str) -> tuple[str, ...]:
+    names = {"ALL": _TCP_FLAGS, "NONE": ()}.get(text, tuple(text.split(",")))
+    if not set(names) <= set(_TCP_FLAGS):
+        raise ValueError(f"{text!r} are no flags of TCP")
+    return tuple(name for name in _TCP_FLAGS if name in names)
+
+
 def _states(words: Words, negated: bool) -> Match:
     return ConntrackState(tuple(words.take().split(",")), negated)
 
@@ -261,6 +270,7 @@ _OPTIONS: Mapping[str, Callable[[Words, bool], Match]] = {
     "--src-type": lambda words, negated: AddressType("src", words.take(), negated),
     "--dst-type": lambda words, negated: AddressType("dst", words.take(), negated),
     "--physdev-is-in": lambda words, negated: PhysdevIsIn(negated),
+    "--tcp-flags": lambda words, negated: TcpFlags(_flags(words.take()), _flags(words.take()), negated),
     "--match-set": lambda words, negated: SetMatch(words.take(), words.take(), negated),
 }
 """Options that may be negated, whichever module they are of."""

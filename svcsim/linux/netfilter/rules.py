@@ -69,6 +69,15 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
+class TcpFlags:
+    """`--tcp-flags MASK SET` of the protocol tcp: of these flags exactly those are set. A connection's first packet has SYN."""
+
+    mask: tuple[str, ...]
+    set: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """`-m mark --mark value/mask`: the packet's mark under the mask equals the value."""
 
@@ -191,9 +200,9 @@ class UnknownMatch:
 
 
 Match = (
-    Comment | Protocol | Source | Destination | DestinationPort | Ports | Mark | ConnectionMark | ConntrackState | AddressType
-    | Statistic | RecentCheck | RecentSet | SetMatch | InInterface | OutInterface | NfAcct | PhysdevIsIn | IpvsVirtual
-    | UnknownMatch
+    Comment | Protocol | Source | Destination | DestinationPort | Ports | TcpFlags | Mark | ConnectionMark | ConntrackState
+    | AddressType | Statistic | RecentCheck | RecentSet | SetMatch | InInterface | OutInterface | NfAcct | PhysdevIsIn
+    | IpvsVirtual | UnknownMatch
 )
 
 

@@ -38,6 +38,7 @@ from svcsim.linux.netfilter.rules import (
     Statistic,
     Table,
     Target,
+    TcpFlags,
 )
 from svcsim.linux.netfilter.text import match_text, ports_text, protocol_text, target_words
 
@@ -78,7 +79,7 @@ def canonical(rule: Rule) -> Rule:
 
 
 def _is_of_protocol(match: Match) -> bool:
-    return isinstance(match, DestinationPort) or (isinstance(match, Ports) and not match.multiport)
+    return isinstance(match, DestinationPort | TcpFlags) or (isinstance(match, Ports) and not match.multiport)
 
 
 def save_rule(rule: Rule, *, ipv6: bool = False) -> str:

@@ -51,6 +51,7 @@ from svcsim.linux.netfilter.rules import (
     Statistic,
     Table,
     Target,
+    TcpFlags,
     UnknownMatch,
     UnknownTarget,
 )
@@ -106,6 +107,8 @@ def match_text(match: Match) -> str:
             return f"--dport {port}"
         case Ports(multiport=multiport):
             return f"-m multiport {ports_text(match)}" if multiport else ports_text(match)
+        case TcpFlags(mask, flags, negated):
+            return f"{'! ' if negated else ''}--tcp-flags {','.join(mask)} {','.join(flags) or 'NONE'}"
         case ConnectionMark(value, mask, negated):
             return f"-m connmark {'! ' if negated else ''}--mark {value:#x}/{mask:#x}"
         case Mark(value, mask, negated):

@@ -49,11 +49,14 @@ from svcsim.linux.netfilter.rules import (
     Snat,
     Source,
     Statistic,
+    TcpFlags,
     UnknownMatch,
     UnknownTarget,
 )
 from svcsim.linux.netfilter.text import render_rule, target_text
-from svcsim.linux.packet import Decision, Hook, Packet, Step, Verdict
+from svcsim.linux.packet import TCP, Decision, Hook, Packet, Step, Verdict
+
+POLICY = "the policy of the chain"
 
 _TABLES = ("raw", "mangle", "nat", "filter", "security")
 """Tables in the order of their priorities at PREROUTING, FORWARD and OUTPUT (nf_ip_hook_priorities)."""
@@ -140,6 +143,7 @@ class Walk:
             return None
         outcome = self._chain(table, chain)
         if outcome is None and found.policies.get(chain) == "DROP":
+            self.steps.append(Step(table, chain, POLICY, True, "DROP"))
             return Verdict.DROP
         return outcome if isinstance(outcome, Verdict) else None
 
@@ -237,6 +241,8 @@ class Walk:
                 return (self.connection_mark & mask == value) != negated
             case Ports(side, ranges, negated):
                 return self._is_port_in(side, ranges) != negated
+            case TcpFlags(mask, flags, negated):
+                return self.protocol == TCP and (flags == (("SYN",) if "SYN" in mask else ())) != negated
             case ConntrackState(states, negated):
                 return ("NEW" in states or (self.rewritten and "DNAT" in states)) != negated
             case AddressType(side, "LOCAL", negated):

@@ -255,6 +255,7 @@ class Way:
                 if end in (_End.DROP, _End.REJECT):
                     return end
                 if end is _End.RETURNED and base.policy == "drop":
+                    self.steps.append(Step(view.name, chain.name, "the policy of the chain", True, "drop"))
                     return _End.DROP
         return _End.RETURNED
 

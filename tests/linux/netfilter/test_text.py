@@ -56,7 +56,7 @@ def test_each_kind_of_rule_reads_back(text: str) -> None:
     assert render_rule(parse_rule(text)) == text
 
 
-@pytest.mark.parametrize("text", ["-m hashlimit --hashlimit 5/s", "--tcp-flags SYN SYN", "-d", "-j TPROXY --on-port 1"])
+@pytest.mark.parametrize("text", ["-m hashlimit --hashlimit 5/s", "--tcp-option 5", "-d", "-j TPROXY --on-port 1"])
 def test_what_is_not_known_is_an_error_not_a_guess(text: str) -> None:
     with pytest.raises(ValueError, match=r"svcsim does not know|ends early"):
         parse_rule(text)
