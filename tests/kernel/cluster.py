@@ -77,30 +77,31 @@ class Cluster:
 
     def add(
         self, name: str, *endpoints: str | tuple[str, dict[str, bool]], protocol: str = "TCP", ranges: tuple[str, ...] = (),
-        external: bool = False, balancer: bool = False, proxied: bool = False, node_port: bool = False, health: bool = False,
-        **spec: Any,
+        external: bool | str = False, balancer: bool = False, proxied: bool = False, node_port: bool = False,
+        health: bool = False, port: int = PORTS[0], **spec: Any,
     ) -> None:
-        """A Service of one port, with endpoints: an address, or an address with its conditions."""
+        """A Service of one port, with endpoints: an address, or an address with its conditions. `external` may be the address."""
         plan, number = self.plan, len(self.doors) + 1
         kind = "LoadBalancer" if balancer else "NodePort" if node_port else "ClusterIP"
         cluster_ip = f"{plan.vip}{number}"
-        port: dict[str, Any] = {"name": "p", "protocol": protocol, "port": 80}
+        port_spec: dict[str, Any] = {"name": "p", "protocol": protocol, "port": port}
         number_of_protocol = TCP if protocol == "TCP" else UDP
-        doors = [(cluster_ip, 80, number_of_protocol)]
+        doors = [(cluster_ip, port, number_of_protocol)]
         if kind != "ClusterIP":
-            port["nodePort"] = 30000 + number
+            port_spec["nodePort"] = 30000 + number
             doors.append(("", 30000 + number, number_of_protocol))
-        body: dict[str, Any] = {"type": kind, "clusterIP": cluster_ip, "ports": [port], **spec}
+        body: dict[str, Any] = {"type": kind, "clusterIP": cluster_ip, "ports": [port_spec], **spec}
         if external:
-            body["externalIPs"] = [f"{plan.external}{number}"]
-            doors.append((f"{plan.external}{number}", 80, number_of_protocol))
+            address = external if isinstance(external, str) else f"{plan.external}{number}"
+            body["externalIPs"] = [address]
+            doors.append((address, port, number_of_protocol))
         if health:
             body["healthCheckNodePort"] = NODE_PORTS[-1]
         ingress: list[dict[str, Any]] = []
         if balancer:
             ingress = [{"ip": f"{plan.balancer}{number}", "ipMode": "Proxy" if proxied else "VIP"}]
             body["loadBalancerSourceRanges"] = list(ranges)
-            doors.append((f"{plan.balancer}{number}", 80, number_of_protocol))
+            doors.append((f"{plan.balancer}{number}", port, number_of_protocol))
         self.objects.append(
             Service.model_validate(
                 {
@@ -133,13 +134,18 @@ def slice_of(
     )
 
 
+def affinity(seconds: int) -> dict[str, Any]:
+    """The part of a Service's spec that keeps a client with its endpoint."""
+    return {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": seconds}}}
+
+
 def whole_cluster(plan: Plan) -> Cluster:
     """A Service of each kind."""
     cluster = Cluster(plan)
     here, there = plan.pods[:2], plan.far[:2]
     mixed = (here[0], here[1], there[0])
     inside, outside = {"internalTrafficPolicy": "Local"}, {"externalTrafficPolicy": "Local"}
-    sticky = {"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": STICKY_S}}}
+    sticky = affinity(STICKY_S)
     cluster.add("cluster-ip", *mixed)
     cluster.add("datagrams", *mixed, protocol="UDP", node_port=True, external=True)
     cluster.add("node-port", *mixed, node_port=True, external=True)

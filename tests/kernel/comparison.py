@@ -15,9 +15,9 @@ from svcsim.linux.address import format_address
 from svcsim.linux.packet import Decision, Verdict
 from tests.kernel.network import Plan
 from tests.kernel.programmed import Programmed, ReadBack
-from tests.kernel.traffic import BRIEFLY_S, REFUSED, SILENCE, Flow, Traffic, reached
+from tests.kernel.traffic import BRIEFLY_S, PATIENCE_S, REFUSED, SILENCE, Flow, Traffic, reached
 
-DRAWS = 48
+DRAWS = 32
 FINE_DRAWS = 20_000
 TRIES = 12
 MOST_TRIES = 240
@@ -43,7 +43,7 @@ class Bench:
     traffic: Traffic
     read_back: ReadBack | None = None
 
-    def expected(self, flow: Flow, now_ns: int = 0) -> dict[str, float]:
+    def expected(self, flow: Flow, now_ns: int = 0, draws: int = DRAWS) -> dict[str, float]:
         """The outcomes that svcsim has for a flow, each with a draw that gives it.
 
         AssertionError where the compiled table, the walk of the rules and (if there is one) the walk of what the kernel's tool
@@ -51,8 +51,8 @@ class Bench:
         """
         packet, table = flow.packet(), self.programmed.table
         found: dict[str, float] = {}
-        for draw in range(DRAWS):
-            uniform = (draw + 0.5) / DRAWS
+        for draw in range(draws):
+            uniform = (draw + 0.5) / draws
             with self.programmed.tentatively():
                 decision = table.decide(packet, uniform, now_ns)
             told = outcome(decision, flow, self.plan)
@@ -68,14 +68,14 @@ class Bench:
                 assert read == decision, f"{flow}: {decision}, by the rules that the kernel holds {read}"
         return found
 
-    def probabilities(self, flow: Flow) -> dict[str, float]:
-        """The outcomes with their probabilities."""
+    def probabilities(self, flow: Flow, draws: int = FINE_DRAWS) -> dict[str, float]:
+        """The outcomes with their probabilities, of a flow that leaves no state behind."""
         packet, table = flow.packet(), self.programmed.table
         counts: dict[str, int] = {}
-        for draw in range(FINE_DRAWS):
-            told = outcome(table.decide(packet, (draw + 0.5) / FINE_DRAWS, 0), flow, self.plan)
+        for draw in range(draws):
+            told = outcome(table.decide(packet, (draw + 0.5) / draws, 0), flow, self.plan)
             counts[told] = counts.get(told, 0) + 1
-        return {told: count / FINE_DRAWS for told, count in counts.items()}
+        return {told: count / draws for told, count in counts.items()}
 
     def differences(self, flows: Sequence[Flow], tries: int = TRIES) -> list[str]:
         """Where the kernel does what svcsim does not, or does not what svcsim does. For flows that leave no state behind."""
@@ -99,14 +99,16 @@ class Bench:
         for flow, told in zip(flows, outcomes, strict=True):
             seen[flow].add(told)
 
-    def follow(self, flow: Flow, now_ns: int = 0) -> str:
-        """Send one flow, and let svcsim take the draw that the kernel took; a difference, or empty if there is none."""
-        wanted = self.expected(flow, now_ns)
-        [told] = self.traffic.send([flow])
-        if told not in wanted:
-            return f"{flow}: the kernel {told}, svcsim {sorted(wanted)}"
+    def follow(self, flow: Flow, now_ns: int = 0, draws: int = DRAWS) -> tuple[str, int]:
+        """Send one flow, and let svcsim take the draw that the kernel took: its outcome, and how many it could have had.
+
+        AssertionError if it could not have this one.
+        """
+        wanted = self.expected(flow, now_ns, draws)
+        [told] = self.traffic.send([flow], BRIEFLY_S if set(wanted) == {SILENCE} else PATIENCE_S)
+        assert told in wanted, f"{flow}: the kernel {told}, svcsim {sorted(wanted)}"
         self.programmed.table.decide(flow.packet(), wanted[told], now_ns)
-        return ""
+        return told, len(wanted)
 
 
 def chance(counts: dict[str, int], probabilities: dict[str, float]) -> float:

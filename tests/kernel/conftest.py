@@ -43,11 +43,13 @@ def traffic() -> Iterator[Traffic]:
 def bench(traffic: Traffic) -> Iterator[Callable[..., Bench]]:
     """Makes a `Bench`: programmes the node in svcsim and in the kernel, in place of what was there."""
 
-    def programme(backend: str, node: ProxySettings, objects: list[Service | EndpointSlice]) -> Bench:
+    def programme(
+        backend: str, node: ProxySettings, objects: list[Service | EndpointSlice], *, reads_back: bool = False
+    ) -> Bench:
         traffic.network.forget()
         programmed = Programmed.of(backend, node, objects)
         programmed.load(traffic.network.node)
-        read_back = programmed.read_back(programmed.saved(traffic.network.node))
+        read_back = programmed.read_back(programmed.saved(traffic.network.node)) if reads_back else None
         return Bench(PLANS[node.family], programmed, traffic, read_back)
 
     yield programme

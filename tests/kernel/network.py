@@ -7,7 +7,8 @@
 
 All packets between two namespaces pass the node. Each namespace but the node takes any address that is routed to it for its own,
 and sends from whatever address a socket names. Both ends of a pair have the same hardware address and use no ARP, so nothing
-waits for a neighbour. The node has the same address on each of its interfaces, which is what it masquerades to.
+waits for a neighbour. The node has the same address on each of its interfaces, which is what it masquerades to; a second one is
+on an interface that leads nowhere.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ class Network:
             hardware = f"02:00:00:00:00:{number:02x}"
             end = f"name eth0 address {hardware} netns {other.path}"
             self.node.ip((f"link add {name} address {hardware} type veth peer {end}", f"link set {name} arp off up"))
+        self.node.ip(("link add spare type veth peer name nowhere", "link set spare up", "link set nowhere up"))
         for family, plan in ((4, PLANS["IPv4"]), (6, PLANS["IPv6"])):
             self._address(family, plan)
         interfaces = ("all", "default", "lo", *OTHERS)
@@ -122,7 +124,7 @@ class Network:
         whole = plan.bits
         nodad = " nodad" if family == 6 else ""
         lines = [f"addr add {plan.node}/{whole} dev {name}{nodad}" for name in OTHERS]
-        lines.append(f"addr add {plan.second}/{whole} dev outside{nodad}")
+        lines.append(f"addr add {plan.second}/{whole} dev spare{nodad}")
         lines += [f"route add {address}/{whole} dev pod-{letter}" for address, letter in zip(plan.pods, "abc", strict=True)]
         lines += [f"route add {block} dev {name}" for name, block in plan.routes]
         lines.append("route add default dev outside")

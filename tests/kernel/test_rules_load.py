@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
 from svcsim.kubeproxy.nftables_library import ProgrammeLibrary
 from svcsim.kubeproxy.nftables_proxier import NftablesProxier
+from svcsim.kubeproxy.settings import IPFamily
 from svcsim.linux.netfilter import text as iptables_text
+from svcsim.linux.netfilter.rules import Rule as IptablesRule
 from svcsim.linux.nftables import listing
 from svcsim.linux.nftables.ruleset import AddressMatch, Expression, Rule, Ruleset
-from tests.kernel.cluster import iptables_table, nftables_table
+from tests.kernel.cluster import SET_UPS, set_up, whole_cluster
 from tests.kernel.namespaces import Namespace
-from tests.kubeproxy.nftables_clusters import PLANS, proxy_settings, services, slices
+from tests.kernel.network import PLANS
+from tests.kernel.programmed import iptables_table, nftables_table, tracker
+from tests.kubeproxy.nftables_clusters import PLANS as DRAWN_PLANS
+from tests.kubeproxy.nftables_clusters import proxy_settings, services, slices
+
+FAMILIES = get_args(IPFamily)
 
 
 def in_order(ruleset: Ruleset) -> Ruleset:
@@ -34,8 +41,11 @@ def in_order(ruleset: Ruleset) -> Ruleset:
     return replace(ruleset, chains=chains)
 
 
-def test_nft_takes_the_table_and_lists_the_same(namespace: Namespace) -> None:
-    table = nftables_table()
+@pytest.mark.parametrize("name", SET_UPS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nft_takes_the_table_and_lists_the_same(namespace: Namespace, family: IPFamily, name: str) -> None:
+    plan = PLANS[family]
+    table = nftables_table(set_up(plan, "nftables", name), whole_cluster(plan).objects)
     namespace.run("nft", "-f", "-", given=table.text())
     listed = listing.parse(namespace.run("nft", "list", "ruleset"))
     assert listed == in_order(table.ruleset())
@@ -44,26 +54,35 @@ def test_nft_takes_the_table_and_lists_the_same(namespace: Namespace) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_nft_takes_generated_tables_of_both_families(namespace: Namespace, data: st.DataObject) -> None:
-    plan = PLANS[data.draw(st.sampled_from(("IPv4", "IPv6")))]
-    tracker = ChangeTracker(Catalogue(plan.family), "n0")
+    plan = DRAWN_PLANS[data.draw(st.sampled_from(FAMILIES))]
+    objects = []
     for index in range(data.draw(st.integers(1, 3))):
         service = data.draw(services(plan, index))
-        tracker.on_service(service)
-        tracker.on_slice(data.draw(slices(plan, index, service)))
-    proxier = NftablesProxier(data.draw(proxy_settings(plan)), tracker, ProgrammeLibrary())
+        objects += [service, data.draw(slices(plan, index, service))]
+    node = data.draw(proxy_settings(plan))
+    proxier = NftablesProxier(node, tracker(node, objects), ProgrammeLibrary())
     proxier.sync(0)
     namespace.run("nft", "flush", "ruleset")
     namespace.run("nft", "-f", "-", given=proxier.table.text())
     assert listing.parse(namespace.run("nft", "list", "ruleset")) == in_order(proxier.table.ruleset())
 
 
+def content(rule: IptablesRule) -> tuple[Any, ...]:
+    """A rule without the order of its matches, which the tools change."""
+    return frozenset(rule.matches), rule.target
+
+
+@pytest.mark.parametrize("name", SET_UPS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("backend", ["legacy", "nft"])
-def test_iptables_restore_takes_the_rules_and_saves_as_many(namespace: Namespace, backend: str) -> None:
-    ruleset = iptables_table().ruleset()
-    namespace.run(f"iptables-{backend}-restore", given=iptables_text.render(ruleset))
-    saved = namespace.run(f"iptables-{backend}-save")
-    for name, table in ruleset.items():
-        block = saved[saved.index(f"*{name}\n") :]
-        block = block[: block.index("COMMIT")]
-        for chain, rules in table.chains.items():
-            assert block.count(f"\n-A {chain} ") == len(rules), chain
+def test_iptables_restore_takes_the_rules_and_iptables_save_shows_the_same(
+    namespace: Namespace, backend: str, family: IPFamily, name: str
+) -> None:
+    plan = PLANS[family]
+    tool = f"{'ip6tables' if family == 'IPv6' else 'iptables'}-{backend}"
+    ruleset = iptables_table(set_up(plan, "iptables", name), whole_cluster(plan).objects, order=1).ruleset()
+    namespace.run(f"{tool}-restore", given=iptables_text.render(ruleset))
+    saved = iptables_text.parse("".join(namespace.run(f"{tool}-save", "-t", table) for table in ruleset))
+    for table, held in ruleset.items():
+        for chain, rules in held.chains.items():
+            assert list(map(content, saved[table].chains.get(chain, ()))) == list(map(content, rules)), chain
