@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 @click.option("--figures/--no-figures", default=True, help="Draw figures into the folder (the default).")
 @click.option("--records", type=click.Choice(["npz", "parquet"]), default="npz", help="How request records are written.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Summary as JSON; - is stdout.")
+@click.option(
+    "--pcap", "pcaps", type=click.Path(path_type=Path), multiple=True, metavar="NODE.pcapng",
+    help="Write the packets on a node's interfaces; the file is named after the node; may be repeated.",
+)
+@click.option("--pcap-during", metavar="WINDOW", help="Only the packets of a window, as in 29s..32s or fault[0]..+2s.")
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
 def run(
     scenario: Path, settings: tuple[str, ...], seed: int | None, modes: tuple[str, ...], only: tuple[str, ...],
     replications: int | None, jobs: int | None, out: Path | None, no_out: bool, figures: bool, records: str,
-    json_path: Path | None, quiet: bool,
+    json_path: Path | None, pcaps: tuple[Path, ...], pcap_during: str | None, quiet: bool,
 ) -> None:
     """Simulate SCENARIO and print a table a mode, the anatomy of each fault, and what was expected.
 
@@ -41,13 +46,14 @@ def run(
     svcsim run scenarios/failover.yaml
     svcsim run scenarios/failover.yaml --mode iptables --set run.duration=60s --seed 7
     svcsim run scenarios/failover.yaml --no-figures --quiet --json -
+    svcsim run scenarios/failover.yaml --only iptables --pcap worker-1.pcapng --pcap-during fault[crash]-1s..+3s
     """
     from svcsim.cli.overrides import overrides_of
     from svcsim.scenario.loader import load
 
     loaded = load(scenario, overrides_of(settings, seed=seed, replications=replications, modes=modes))
     call = _call(scenario, settings, modes)
-    _simulate(loaded, call, only, jobs, out, no_out, figures, records, json_path, quiet)
+    _simulate(loaded, call, only, jobs, out, no_out, figures, records, json_path, pcaps, pcap_during, quiet)
 
 
 def _call(scenario: Path, settings: tuple[str, ...], modes: tuple[str, ...]) -> str:
@@ -61,7 +67,7 @@ def _call(scenario: Path, settings: tuple[str, ...], modes: tuple[str, ...]) -> 
 
 def _simulate(
     scenario: Scenario, call: str, only: tuple[str, ...], jobs: int | None, out: Path | None, no_out: bool, figures: bool,
-    records: str, json_path: Path | None, quiet: bool,
+    records: str, json_path: Path | None, pcaps: tuple[Path, ...], pcap_during: str | None, quiet: bool,
 ) -> None:
     from svcsim.cli.writing import check_place, write_text
     from svcsim.report.progress import Progress
@@ -85,6 +91,11 @@ def _simulate(
     if json_path is not None:
         check_place(json_path)
     work = jobs_of(scenario, only)
+    captures = None
+    if pcaps or pcap_during is not None:
+        from svcsim.cli.captures import captures_of
+
+        captures = captures_of(scenario, [job for job, _ in work], pcaps, pcap_during)
     expected = scenario.expectations()
     expectations = [each for each in expected if any(each.is_about(job.label) for job, _ in work)]
     ink = ink_for(tables)
@@ -98,7 +109,7 @@ def _simulate(
         comparison = run_all(
             scenario, processes=jobs, only=only,
             on_progress=lambda job, ended, now_ns: progress.update(job.name, ended, now_ns),
-            on_end=lambda job, result: progress.finish(job.name, len(result.requests)),
+            on_end=lambda job, result: progress.finish(job.name, len(result.requests)), captures=captures,
         )
     for result in comparison.results:
         again = f"{call} --only {shlex.quote(result.label)} --seed {result.provenance.seed} --replications 1"
@@ -118,6 +129,8 @@ def _simulate(
             comparison, out, scenario_text=resolved_yaml(scenario), verdicts=verdicts, records=records, add=draw
         )
         say(footer(folder))
+    if captures is not None:
+        say(f"packets in {', '.join(str(path) for plan in captures.values() for _, path in plan.files)}")
     if json_path is not None:
         write_text(json_path, dumps(summary(comparison, verdicts)))
     if not all(verdict.holds for verdict in verdicts):

@@ -11,10 +11,10 @@ import multiprocessing
 import multiprocessing.sharedctypes
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svcsim.errors import UsageError
 from svcsim.results.comparison import Comparison
@@ -23,6 +23,9 @@ from svcsim.scenario.expansion import variants
 from svcsim.scenario.model import Scenario
 from svcsim.spelling import nearest
 from svcsim.world import build
+
+if TYPE_CHECKING:
+    from svcsim.world.recording import CapturePlan
 
 OnProgress = Callable[["Job", int, int], None]
 """Called now and then with a job, the requests that have ended in it, and its simulated time in nanoseconds."""
@@ -63,22 +66,24 @@ def jobs_of(scenario: Scenario, only: Sequence[str] = ()) -> list[tuple[Job, Sce
     return found
 
 
-def run_job(job: Job, scenario: Scenario, progress: Callable[[int, int], None] | None = None) -> Result:
-    """One run, in this process."""
-    world = build(scenario, seed=job.seed, label=job.label, replication=job.replication)
+def run_job(
+    job: Job, scenario: Scenario, progress: Callable[[int, int], None] | None = None, captures: CapturePlan | None = None
+) -> Result:
+    """One run, in this process; `captures` says whose packets it writes to which files."""
+    world = build(scenario, seed=job.seed, label=job.label, replication=job.replication, captures=captures)
     return world.run(progress)
 
 
 def run_all(
     scenario: Scenario, *, processes: int | None = None, only: Sequence[str] = (), on_progress: OnProgress | None = None,
-    on_end: Callable[[Job, Result], None] | None = None,
+    on_end: Callable[[Job, Result], None] | None = None, captures: Mapping[int, CapturePlan] | None = None,
 ) -> Comparison:
-    """Every run of the scenario; `processes` None takes one a CPU, at most one a run."""
+    """Every run of the scenario; `processes` None takes one a CPU, at most one a run. `captures` are by the number of the job."""
     work = jobs_of(scenario, only)
     count = min(len(work), processes or os.cpu_count() or 1)
     runner = _here if count <= 1 else _in_processes
     results: dict[int, Result] = {}
-    for job, result in runner(work, count, on_progress):
+    for job, result in runner(work, count, on_progress, captures or {}):
         results[job.number] = result
         if on_end is not None:
             on_end(job, result)
@@ -86,10 +91,12 @@ def run_all(
 
 
 def _here(
-    work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None
+    work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None, captures: Mapping[int, CapturePlan]
 ) -> Iterator[tuple[Job, Result]]:
     for job, scenario in work:
-        yield job, run_job(job, scenario, None if on_progress is None else partial(on_progress, job))
+        yield job, run_job(
+            job, scenario, None if on_progress is None else partial(on_progress, job), captures.get(job.number)
+        )
 
 
 _board: Any = None
@@ -102,22 +109,22 @@ def _take_board(board: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _work(job: Job, scenario: Scenario) -> Result:
+def _work(job: Job, scenario: Scenario, captures: CapturePlan | None) -> Result:
     def report(ended: int, now_ns: int) -> None:
         _board[2 * job.number] = ended
         _board[2 * job.number + 1] = now_ns
 
-    return run_job(job, scenario, report)
+    return run_job(job, scenario, report, captures)
 
 
 def _in_processes(
-    work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None
+    work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None, captures: Mapping[int, CapturePlan]
 ) -> Iterator[tuple[Job, Result]]:
     strangers = multiprocessing.active_children()
     board = multiprocessing.Array("q", 2 * len(work), lock=False)
     pool = concurrent.futures.ProcessPoolExecutor(count, initializer=_take_board, initargs=(board,))
     try:
-        pending = {pool.submit(_work, job, scenario): job for job, scenario in work}
+        pending = {pool.submit(_work, job, scenario, captures.get(job.number)): job for job, scenario in work}
         while pending:
             done, _ = concurrent.futures.wait(
                 pending, timeout=_POLL_S, return_when=concurrent.futures.FIRST_COMPLETED

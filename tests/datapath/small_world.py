@@ -80,13 +80,14 @@ class SmallWorld:
     """`nodes` nodes with one backend pod each and a client pod on node 0."""
 
     def __init__(
-        self, nodes=2, settings=None, charges=CHARGES, service_ns=1 * MS, workers=4, conntrack_limit=10_000, timeouts=None
+        self, nodes=2, settings=None, charges=CHARGES, service_ns=1 * MS, workers=4, conntrack_limit=10_000, timeouts=None,
+        tap_of=None,
     ):
         self.clock = Clock()
         self.topology = Topology()
         self.journal = Journal()
         self.fabric = Fabric(self.clock, self.topology, settings or FabricSettings(), self.journal, 1)
-        self.network = Network(self.fabric)
+        self.network = Network(self.fabric, tap_of(self.fabric) if tap_of else None)
         self.rules = Rules([])
         self.hosts, self.pods, self.servers = [], [], []
         profile = ServerProfile(distributions.constant(service_ns), workers)
