@@ -24,8 +24,8 @@ COST_NS = 20 * MS
 class FakeProxier:
     """Keeps in `programmed` the Services that packets see."""
 
-    def __init__(self):
-        self.tracker = ChangeTracker(Catalogue(), "n1")
+    def __init__(self, family="IPv4"):
+        self.tracker = ChangeTracker(Catalogue(family), "n1")
         self.programmed = {}
         self.full = []
 
@@ -215,3 +215,26 @@ def test_slices_count_as_changes_of_their_service(deleted):
     node.clock.run(20 * S)
     assert [entry.detail["services"] for entry in node.journal.entries] == [("d/s",)] * (3 if deleted else 2)
     assert len(node.proxier.tracker.endpoints_of("d/s")) == (0 if deleted else 1)
+
+
+def test_a_process_with_two_families_syncs_each_by_itself_and_both_when_it_starts():
+    node = Node()
+    ipv6 = FakeProxier("IPv6")
+    node.proxy = KubeProxy(
+        "n1", (node.proxier, ipv6), node.client, node.clock, node.journal, lambda: CompletionPace(S),
+        SyncSettings(30 * S, HOUR, 2 * S), lambda prepared, services: COST_NS,
+        lambda proxier, changes: node.committed.append(proxier),
+    )
+    node.proxy.settle()
+    node.committed.clear()
+    node.change(S)  # of IPv4 alone
+    node.clock.run(5 * S)
+    assert node.proxier in node.committed
+    assert ipv6 not in node.committed
+    node.proxy.stop()
+    node.proxy.start()
+    node.committed.clear()
+    node.clock.run(10 * S)
+    assert set(map(id, node.committed)) == {id(node.proxier), id(ipv6)}
+    synced = [entry.detail for entry in node.journal.entries if entry.kind is Happening.PROXY_SYNCED and entry.at_ns > 5 * S]
+    assert {(detail.get("family"), detail["kind"]) for detail in synced} >= {("IPv4", "full"), ("IPv6", "full")}

@@ -1,5 +1,6 @@
 """Ports, the ICMP limit, neighbours and TCP's timers."""
 
+from svcsim.linux.address import parse_address
 from svcsim.linux.icmp import IcmpLimiter
 from svcsim.linux.neighbour import Neighbours
 from svcsim.linux.ports import PortAllocator
@@ -12,6 +13,13 @@ def test_six_icmp_errors_at_once_and_then_one_a_second_for_each_peer():
     assert [limiter.allow(1, 0) for _ in range(8)] == [True] * 6 + [False] * 2
     assert limiter.allow(2, 0)
     assert [limiter.allow(1, S), limiter.allow(1, S), limiter.allow(1, 2 * S)] == [True, False, True]
+
+
+def test_errors_of_ipv6_come_four_times_as_fast():
+    limiter, peer = IcmpLimiter(burst=6, interval_ns=S), parse_address("fd00::1")
+    assert [limiter.allow(peer, 0) for _ in range(8)] == [True] * 6 + [False] * 2
+    assert [limiter.allow(peer, at * 252 * MS) for at in (1, 2, 3)] == [True] * 3
+    assert not limiter.allow(peer, 760 * MS)
 
 
 def test_packets_for_a_silent_neighbour_fail_together_and_the_next_one_starts_anew():

@@ -18,6 +18,8 @@ from svcsim.linux.packet import TCP, Hook, Packet, Verdict
 from svcsim.results.records import Outcome
 from svcsim.scenario.resolved import resolved_data, resolved_yaml
 from svcsim.units import S
+from svcsim.world import build
+from tests.world.shipped import FOLDER
 from tests.world.small import ALL_MODES, KERNEL_MODES, SMALL, Seen, see, small
 
 IPV6 = {"kubernetes__serviceCIDR": "fd00:10:96::/112"}
@@ -36,7 +38,7 @@ USER = {"cluster__outside": [{"name": "user", "address": "2001:db8::10,203.0.113
 
 def families_of_targets(scenario, until_s=2):
     """The families of the addresses that clients send to, a moment into a run."""
-    world = svcsim.world.build(scenario)
+    world = build(scenario)
     world.advance(until_s * S)
     targets = {source.target for workload in world.clients.workloads for source in workload.sources}
     return {"IPv6" if is_ipv6(target) else "IPv4" for target in targets}
@@ -139,7 +141,7 @@ def test_a_name_without_addresses_of_the_wanted_family_is_not_found():
 
 
 def test_cluster_dns_stands_behind_addresses_of_both_families():
-    world = svcsim.world.build(small(text=DUAL, **BY_NAME, **IPV6_FIRST))
+    world = build(small(text=DUAL, **BY_NAME, **IPV6_FIRST))
     service = world.store.require(Service, "kube-system/kube-dns")
     assert service.spec.cluster_ips == ("fd00:10:96::a", "10.96.0.10")
     assert world.naming.resolver_of(world.containers.running[client_pod(world)].namespace).servers == (
@@ -155,7 +157,7 @@ def client_pod(world):
 
 
 def pod_addresses(scenario):
-    world = svcsim.world.build(scenario)
+    world = build(scenario)
     return next(pod for pod in world.store.each(Pod) if pod.metadata.labels.get("app") == "web").addresses
 
 
@@ -167,7 +169,7 @@ def test_nodes_pods_services_and_slices_have_the_families_of_the_cluster(cluster
         return ["IPv6" if ":" in address else "IPv4" for address in addresses]
 
     dual = len(families) == 2
-    world = svcsim.world.build(small(text=DUAL if dual else SMALL, **cluster))
+    world = build(small(text=DUAL if dual else SMALL, **cluster))
     for node in world.store.each(Node):
         assert of(node.internal_ips) == families
         assert of(node.pod_cidrs) == families
@@ -186,7 +188,7 @@ def test_nodes_pods_services_and_slices_have_the_families_of_the_cluster(cluster
 
 
 def test_addresses_of_nodes_may_be_given_in_both_families_or_in_one():
-    world = svcsim.world.build(small(
+    world = build(small(
         cluster__nodes={"list": [
             {"name": "worker-1", "address": "10.1.0.1,fd01::1"}, {"name": "worker-2", "address": "fd01::2"}, {"name": "worker-3"},
         ]}, **IPV4_FIRST,
@@ -202,7 +204,7 @@ def test_addresses_of_nodes_may_be_given_in_both_families_or_in_one():
 @pytest.mark.parametrize("cluster", [IPV6, IPV4_FIRST, IPV6_FIRST], ids=["IPv6", "IPv4-first", "IPv6-first"])
 def test_walk_and_table_agree_on_packets_of_each_family(mode, cluster):
     text = NODE_PORT if cluster is not IPV6 else SMALL
-    walked, decided = (svcsim.world.build(small(mode=mode, text=text, **cluster)) for _ in range(2))
+    walked, decided = (build(small(mode=mode, text=text, **cluster)) for _ in range(2))
     service = walked.store.require(Service, "default/web")
     targets = [(parse_address(address), port) for address in service.spec.cluster_ips for port in (80, 81)]
     for host in walked.network.fabric.hosts:
@@ -242,7 +244,7 @@ def test_a_change_of_one_family_is_synced_by_that_familys_loop_alone():
 
 def test_both_proxiers_write_one_ipvs_table_and_leave_each_others_virtual_servers_alone():
     restarted = {"at": "1s", "stopProxy": "node/*", "for": "3s"}
-    world = svcsim.world.build(small(restarted, mode="ipvs/rr", text=NODE_PORT, **IPV4_FIRST))
+    world = build(small(restarted, mode="ipvs/rr", text=NODE_PORT, **IPV4_FIRST))
     world.advance(40 * S)
     ipv4, ipv6 = world.node("worker-1").proxy.proxiers
     assert ipv4.table is ipv6.table
@@ -267,16 +269,17 @@ def test_flows_of_a_dead_pod_are_forgotten_in_their_own_family(mode, family):
 
 def test_a_sync_of_one_family_leaves_flows_of_the_other_alone():
     text = DUAL_UDP.replace("    spec:\n      ipFamily", "    spec:\n      type: NodePort\n      ipFamily", 1)
-    world = svcsim.world.build(small(
+    world = build(small(
         text=text, run__duration="8s", workloads__0__family="IPv6", workloads__0__from="outside/user",
         workloads__0__to="nodePort+udp://web.default:80", **IPV4_FIRST, **USER,
     ))
     world.advance(2 * S)
-    node = world.network.fabric.hosts[0]
-    flows = [entry for entry in node.conntrack.live() if split_flow_key(entry.key)[3] == node.namespace.ipv6]
+    [source] = world.clients.workloads[0].sources
+    node = world.network.fabric.homes[source.target]
+    flows = [entry for entry in node.conntrack.live() if split_flow_key(entry.key)[3] == source.target]
     assert flows
     ipv4, ipv6 = world.node(node.name).proxy.proxiers
-    [(name, info)] = ipv6.tracker.services["default/web"].items()
+    [(name, info)] = ipv6.tracker.services.get("default/web").items()
     gone = Changes(services=("default/web",), deleted_udp_services=(info,), stale_udp_endpoints=((name, "[::]:1"),))
     ipv6.tracker.on_service_deleted("default/web")
     ipv6.tracker.checkout()
@@ -349,3 +352,28 @@ def test_a_resolved_scenario_has_its_networks_written_out():
     again = svcsim.loads(resolved_yaml(scenario))
     assert resolved_yaml(again) == resolved_yaml(scenario)
     assert Seen(svcsim.run_one(again)).result.fingerprint == see(**IPV6_FIRST).result.fingerprint
+
+
+# ---- the shipped scenario ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", KERNEL_MODES)
+def test_both_families_of_the_shipped_service_fail_over_together(mode):
+    scenario = svcsim.load(FOLDER / "dual-stack.yaml", {"compare": {}, "kubernetes.proxy": mode})
+    seen = Seen(svcsim.run_one(scenario))
+    crash_s = 20.0
+    synced = {
+        family: [seen.first(Happening.PROXY_SYNCED, f"worker-{i}", crash_s, family=family, kind="partial") for i in (1, 2, 3)]
+        for family in ("IPv4", "IPv6")
+    }
+    for ipv4, ipv6 in zip(synced["IPv4"], synced["IPv6"], strict=True):
+        assert abs(ipv4 - ipv6) < 0.01
+    last = max(max(times) for times in synced.values())
+    for workload in ("by-name", "ipv4", "ipv6", "users-ipv6"):
+        assert seen.failed(0.0, crash_s - 0.1, workload) == 0
+        assert seen.failed(last, workload=workload) == 0
+        assert seen.failed(crash_s - 0.1, last, workload) > 0
+        assert len(seen.answered(0.0, crash_s, workload)) == 3
+    [fault] = seen.result.faults
+    assert fault.last_synced_ns == pytest.approx(last * S, abs=1000)  # of each node the later of its two families
+    assert fault.synced_nodes == fault.nodes == 3
