@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import service_path
+from benchmarks import decisions, service_path
 from benchmarks.measure import ONCE_BUILT, PEERS, SCENARIOS, SIMULATED
 from svcsim.analysis.queueing import mmc
+from svcsim.linux.ipvs.schedulers import SCHEDULERS
+from svcsim.linux.packet import Verdict
 from svcsim.scenario.loader import load
 
 NEEDS = {"simpy_process": "simpy", "ciw_network": "ciw", "salabim_components": "salabim", "nspy_wires": "ns"}
@@ -40,3 +42,22 @@ def test_peers_agree_on_the_mean(module: str) -> None:
     mean_ms = importlib.import_module(f"benchmarks.peers.{module}").run(4_000, 1)
     assert service_path.UNLOADED_MS < mean_ms < service_path.RANDOM_PICK_MS
     assert mean_ms == pytest.approx(5.10, rel=0.06)
+
+
+@pytest.mark.parametrize("mode", decisions.MODES)
+def test_a_node_decides_packets_to_its_services_by_table_and_by_walk(mode: str) -> None:
+    path = decisions.path_of(mode, decisions.objects(3))
+    by_walk = decisions.path_of(mode, decisions.objects(3))
+    for packet in decisions.first_packets(20, 3):
+        decided = path.decide(packet, 0.5, 0)
+        walked, _ = by_walk.walk(packet, 0.5, 0)
+        assert decided.verdict is Verdict.DNAT
+        assert (decided.destination, decided.rules) == (walked.destination, walked.rules)
+
+
+def test_every_scheduler_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "SCHEDULED", 40)
+    monkeypatch.setattr(decisions, "bare_timeouts_per_s", lambda: 1e6)
+    found = decisions.measure(3, 1, "scheduler")
+    assert set(found) == {f"scheduler {name}" for name in SCHEDULERS}
+    assert all(figures["per_s"] > 0 for figures in found.values())
