@@ -177,10 +177,15 @@ class _Iptables:
         return _trial(way, Outcome(verdict, way.destination, way.port, way.masquerade, way.source_after))
 
     def by_ipvs(self, way: Walk, service: SavedService, uniform: float, assume: Assume) -> Verdict | None:
-        """The rules before IPVS, the choice of a real server, and the rules after it."""
+        """The rules before IPVS, the choice of a real server, and the rules after it.
+
+        IPVS comes before nat INPUT; of what it sends on the destination has been settled, so nat OUTPUT is passed over.
+        """
         packet = self.packet
         output = packet.hook is Hook.OUTPUT
-        verdict = way.through("OUTPUT") if output else way.through("PREROUTING", "INPUT")
+        verdict = way.through("OUTPUT") if output else way.through("PREROUTING")
+        if verdict is None and not output and not way.rewritten:
+            verdict = way.through("INPUT", without="nat")
         if verdict is not None or way.rewritten:
             return verdict
         name = format_endpoint(packet.destination, packet.destination_port)
@@ -194,7 +199,8 @@ class _Iptables:
         way.steps.append(Step("ipvs", service.scheduler, name, True, effect))
         way.virtual = (packet.destination, packet.destination_port)
         way.destination, way.port, way.rewritten = server.address, server.port, True
-        return way.through("OUTPUT", "POSTROUTING")
+        verdict = way.through("OUTPUT", without="nat")
+        return verdict if verdict is not None else way.through("POSTROUTING")
 
     def chosen(self, way: Walk, service: SavedService, uniform: float) -> SavedServer | None:
         """A server by weight; schedulers without weights, and those that look at other things, have equal shares here."""

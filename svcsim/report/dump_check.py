@@ -131,11 +131,12 @@ def render_foreign(walks: Sequence[PacketWalk], host: Host, ink: Ink = _PLAIN) -
 
 
 def _assumptions(branch: Branch) -> list[str]:
-    words = " and ".join(_condition(text, holds) for text, holds in branch.assumed)
+    words = " and ".join(condition(text, holds) for text, holds in branch.assumed)
     return wrapped(f"if {words}", "  ", WIDTH)
 
 
-def _condition(text: str, holds: bool) -> str:
+def condition(text: str, holds: bool) -> str:
+    """Something that is not known and taken as so, in words."""
     if text.startswith("it "):
         return text if holds else text.replace("it comes in", "it does not come in").replace("it leaves", "it does not leave")
     return f"`{text}` {'matches' if holds else 'does not match'}"

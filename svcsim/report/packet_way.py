@@ -14,6 +14,7 @@ from typing import Any
 
 from svcsim.linux.address import format_endpoint
 from svcsim.linux.packet import PROTOCOL_NAME, Decision, Hook, Packet, Step, Verdict
+from svcsim.report.conntrack_entry import Leaves, entry_json, entry_text
 from svcsim.report.terminal import WIDTH, Ink
 from svcsim.units import format_ns
 
@@ -40,7 +41,10 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class NodeLeg:
-    """One node of the way forth. `step_ns` is the cost of each step (empty: not told); `source_after` the masqueraded source."""
+    """One node of the way forth. `step_ns` is the cost of each step (empty: not told); `source_after` the translated source.
+
+    `hidden_source` tells that the source is masqueraded as an address that is not known, `known` whether the outcome is.
+    """
 
     node: str
     packet: Packet
@@ -49,6 +53,8 @@ class NodeLeg:
     step_ns: tuple[float, ...] = ()
     charges: tuple[Charge, ...] = ()
     source_after: tuple[int, int] | None = None
+    hidden_source: bool = False
+    known: bool = True
 
     @property
     def ns(self) -> float:
@@ -60,6 +66,14 @@ class NodeLeg:
         """Source, source port, destination and port after this node."""
         source, port = self.source_after or (self.packet.source, self.packet.source_port)
         return source, port, self.decision.destination, self.decision.destination_port
+
+    @property
+    def entry(self) -> tuple[Packet, Leaves] | None:
+        """What conntrack notes on the node: the packet as it came, and as it leaves; None where it notes nothing."""
+        if not self.known or self.decision.verdict in (Verdict.REJECT, Verdict.DROP):
+            return None
+        source, *rest = self.leaves
+        return self.packet, (None if self.hidden_source else source, rest[0], rest[1], rest[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +155,7 @@ def _leg_json(leg: NodeLeg) -> dict[str, Any]:
         "protocol": _protocol(packet),
         "before": _flow_json((packet.source, packet.source_port, packet.destination, packet.destination_port)),
         "after": _flow_json(leg.leaves),
-        "verdict": decision.verdict.name.lower(),
+        "verdict": decision.verdict.name.lower() if leg.known else "not known",
         "masquerade": decision.masquerade,
         "rules": decision.rules,
         "serviceRules": decision.service_rules,
@@ -159,6 +173,7 @@ def _leg_json(leg: NodeLeg) -> dict[str, Any]:
         ],
         "charges": [{"name": charge.name, "ns": round(charge.ns)} for charge in leg.charges],
         "ns": round(leg.ns),
+        "conntrack": entry_json(*leg.entry) if leg.entry is not None else None,
     }
 
 
@@ -198,7 +213,10 @@ def _leg_lines(leg: NodeLeg, ink: Ink, width: int, all_rules: bool) -> Iterator[
             yield from _run_lines(matched, list(run), ink, width, all_rules)
     for charge in leg.charges:
         yield _costed(f"  {charge.name}", charge.ns, width)
-    yield from _outcome_lines(leg, ink, width)
+    if leg.known:
+        yield from _outcome_lines(leg, ink, width)
+    if leg.entry is not None:
+        yield from wrapped(entry_text(*leg.entry), "  conntrack ", width)
     counted = [f"{decision.rules:,} rule{'' if decision.rules == 1 else 's'} examined"]
     if decision.service_rules:
         counted.append(f"{decision.service_rules:,} of them to find the Service")

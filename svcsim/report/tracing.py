@@ -17,6 +17,7 @@ from svcsim.kube.api.service import Service
 from svcsim.kubeproxy.userspace_proxy import ProxyPort
 from svcsim.kubeproxy.userspace_udp import UdpProxyPort
 from svcsim.linux.address import format_address, format_endpoint, parse_address
+from svcsim.linux.flow_text import format_packet
 from svcsim.linux.packet import PROTOCOL_NAME, TCP, Decision, Hook, Packet, Step, Verdict
 from svcsim.linux.ports import FIRST_PORT
 from svcsim.report.packet_way import Charge, NodeLeg, PacketWay, ReturnLeg, return_legs
@@ -54,7 +55,7 @@ def source_of(world: World, text: str) -> Namespace:
     raise UsageError(f"--from: no pod runs that is {target}{nearest(target.name, names)}")
 
 
-def destination_of(world: World, text: str, protocol: str) -> tuple[int, int, str]:
+def destination_of(world: World, text: str, protocol: str, family: str | None = None) -> tuple[int, int, str]:
     """Address, port and words for `web:80`, `web.shop:http` or `10.0.0.1:80`; UsageError if nothing is meant."""
     host, colon, port_text = text.rpartition(":")
     if not colon:
@@ -77,7 +78,12 @@ def destination_of(world: World, text: str, protocol: str) -> tuple[int, int, st
         if port.protocol == protocol and port_text in (str(port.port), port.name):
             if not service.spec.cluster_ip or service.spec.is_headless:
                 raise UsageError(f"--to: Service {namespace}/{name} has no cluster IP; name a pod's address instead")
-            return parse_address(service.spec.cluster_ip), port.port, f"{namespace}/{name}:{port.port}"
+            addresses = service.spec.cluster_ips or (service.spec.cluster_ip,)
+            chosen = next((each for each in addresses if family is None or (":" in each) == (family == "IPv6")), None)
+            if chosen is None:
+                listed = ", ".join(addresses)
+                raise UsageError(f"--family: Service {namespace}/{name} has no cluster IP of {family} (it has {listed})")
+            return parse_address(chosen), port.port, f"{namespace}/{name}:{port.port}"
     offered = ", ".join(f"{port.port}/{port.protocol}" for port in service.spec.ports)
     raise UsageError(f"--to: Service {namespace}/{name} has no port {port_text}/{protocol} (it has {offered})")
 
@@ -109,11 +115,13 @@ def step_costs(
     return tuple(costs), tuple(charges_beside)
 
 
-def trace(world: World, source: str, destination: str, *, protocol: int = TCP, uniform: float = 0.0) -> PacketWay:
+def trace(
+    world: World, source: str, destination: str, *, protocol: int = TCP, uniform: float = 0.0, family: str | None = None
+) -> PacketWay:
     """The way of a first packet, and of its answer."""
     namespace = source_of(world, source)
-    address, port, words = destination_of(world, destination, PROTOCOL_NAME[protocol])
-    fabric, now = world.network.fabric, world.clock.now
+    address, port, words = destination_of(world, destination, PROTOCOL_NAME[protocol], family)
+    fabric = world.network.fabric
     host: Host | None = namespace.host
     hook = Hook.OUTPUT if namespace.is_host else Hook.PREROUTING
     if not namespace.host.is_node:
@@ -123,7 +131,30 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
     client = namespace.towards(address)
     if not client:
         raise UsageError(f"--to: {namespace.name} has no address of the family of {format_address(address)}")
-    packet = Packet(protocol, client, FIRST_PORT, address, port, hook)
+    title = f"{world.label}: {namespace.name} ({format_endpoint(client, FIRST_PORT)}) to {words}"
+    return _way(world, host, Packet(protocol, client, FIRST_PORT, address, port, hook), uniform, title)
+
+
+def trace_flow(world: World, packet: Packet, node: str = "", *, uniform: float = 0.0) -> PacketWay:
+    """The way of any first packet that a node sees, and of its answer; without a node, that of its source is meant.
+
+    A packet from the node's own address is sent by a process there, any other comes in by an interface.
+    """
+    hosts = {host.name: host for host in world.network.fabric.hosts if host.is_node}
+    namespace = world.network.fabric.namespaces.get(packet.source)
+    if not node and (namespace is None or not namespace.host.is_node):
+        raise UsageError(f"--node says where the packet comes in: {format_address(packet.source)} is nobody's in this cluster")
+    host = hosts.get(node) if node or namespace is None else namespace.host
+    if host is None:
+        raise UsageError(f"--node: there is no node {node!r}{nearest(node, hosts, listed=20)}")
+    own = namespace is not None and namespace.is_host and namespace.host is host
+    packet = packet._replace(hook=Hook.OUTPUT if own else Hook.PREROUTING)
+    return _way(world, host, packet, uniform, f"{world.label}: {format_packet(packet)} on {host.name}")
+
+
+def _way(world: World, host: Host, packet: Packet, uniform: float, title: str) -> PacketWay:
+    fabric, now = world.network.fabric, world.clock.now
+    protocol, client = packet.protocol, packet.source
     conntrack_ns = round(world.profile.entry("path.conntrack_new").base_value)
     legs = [_leg(host, packet, uniform, now, conntrack_ns)]
     back: list[list[Charge]] = [[_translation_back(host, legs[0].decision)]]
@@ -147,7 +178,6 @@ def trace(world: World, source: str, destination: str, *, protocol: int = TCP, u
             legs.append(_leg(target, rewritten, uniform, now, conntrack_ns))
             back.insert(0, [Charge("conntrack, forwarding", target.charges.plain_packet_ns)])
     returns: tuple[ReturnLeg, ...] = return_legs(legs, back) if answers else ()
-    title = f"{world.label}: {namespace.name} ({format_endpoint(client, FIRST_PORT)}) to {words}"
     return PacketWay(title, tuple(legs), returns, ending)
 
 

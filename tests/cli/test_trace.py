@@ -7,9 +7,11 @@ import pytest
 import svcsim
 import svcsim.world
 from svcsim.cli.main import run
-from svcsim.linux.packet import TCP, UDP, Verdict
-from svcsim.report.packet_way import render
-from svcsim.report.tracing import trace
+from svcsim.linux.flow_text import format_packet
+from svcsim.linux.packet import TCP, UDP, Hook, Packet, Verdict
+from svcsim.report.node_rules import rules_of
+from svcsim.report.packet_way import as_json, render
+from svcsim.report.tracing import trace, trace_flow
 from tests.world.small import ALL_MODES, KERNEL_MODES, SMALL, small
 from tests.world.test_services import DATABASE, NODE_PORT
 from tests.world.test_services import UDP as UDP_TEXT
@@ -214,3 +216,149 @@ def test_mistakes_are_messages(file, capsys, arguments, message):
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+def test_a_dual_stack_service_is_traced_in_the_family_that_is_asked_for(mode):
+    dual = "      ipFamilyPolicy: RequireDualStack\n      selector: {app: web}\n"
+    text = SMALL.replace("      selector: {app: web}\n", dual, 1)
+    world = svcsim.world.build(small(mode=mode, text=text, kubernetes__serviceCIDR="fd00:10:96::/112,10.96.0.0/12"))
+    ipv6, ipv4 = (trace(world, "deployment/client[0]", "web:80", family=family) for family in (None, "IPv4"))
+    assert ipv6.title.endswith("([fd00:10:244::3]:32768) to default/web:80")
+    assert ipv4.title.endswith("(10.244.0.3:32768) to default/web:80")
+    assert ipv6.forth[0].decision.verdict is Verdict.DNAT
+    assert ipv4.forth[0].decision.verdict is (Verdict.NO_MATCH if mode == "userspace" else Verdict.DNAT)
+    text = render(ipv6)
+    assert "[fd00:10:96::" in text
+    assert "10.96." not in text.replace("fd00:10:96", "")
+
+
+def test_what_has_no_address_of_a_family_can_not_be_traced(capsys, tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    asked = ["trace", str(path), "--from", "deployment/client[0]", "--to"]
+    assert run([*asked, "web:80", "--family", "IPv6"]) == 2
+    assert "Service default/web has no cluster IP of IPv6 (it has 10." in capsys.readouterr().err
+    assert run([*asked, "[fd00::1]:80"]) == 2
+    assert "has no address of the family of fd00::1" in capsys.readouterr().err
+
+
+# ---- any packet, and real nodes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ALL_MODES)
+def test_a_packet_takes_the_way_of_the_pod_that_sends_it(mode):
+    _, found = way(mode=mode, uniform=0.5)
+    sent = found.forth[0].packet
+    again = trace_flow(svcsim.world.build(small(mode=mode, services={"count": 20})), sent, uniform=0.5)
+    assert [leg.packet for leg in again.forth] == [leg.packet for leg in found.forth]
+    assert again.ns == pytest.approx(found.ns)
+
+
+def test_a_packet_of_the_nodes_own_address_is_sent_by_a_process():
+    world = svcsim.world.build(small())
+    host = world.network.fabric.hosts[0]
+    found = trace_flow(world, Packet(TCP, host.address, 40000, world.network.fabric.hosts[1].address, 9, Hook.PREROUTING))
+    assert found.forth[0].packet.hook is Hook.OUTPUT
+    foreign = trace_flow(world, Packet(TCP, 0x08080808, 40000, host.address, 9, Hook.OUTPUT), "worker-2")
+    assert foreign.forth[0].node == "worker-2"
+    assert foreign.forth[0].packet.hook is Hook.PREROUTING
+
+
+def test_conntrack_notes_what_came_and_what_an_answer_looks_like(file, capsys):
+    assert run(["trace", file, "--from", "deployment/client", "--to", "web:80", "--mode", "iptables", "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)
+    leg = found["forth"][0]
+    entry = leg["conntrack"]
+    assert (entry["protocol"], entry["seconds"], entry["state"]) == ("tcp", 120, "SYN_SENT")
+    assert entry["original"] == leg["before"]
+    assert entry["reply"] == {"source": leg["after"]["destination"], "destination": leg["after"]["source"]}
+    assert run(["trace", file, "--from", "deployment/client", "--to", "web:80", "--mode", "iptables"]) == 0
+    assert "conntrack tcp 6 120 SYN_SENT src=" in capsys.readouterr().out
+
+
+def test_a_refused_packet_leaves_no_entry():
+    _, found = way(scenario=small({"at": "1s", "scale": "deployment/web", "replicas": 0}), at_ns=6_000_000_000)
+    assert found.forth[0].entry is None
+    assert as_json(found)["forth"][0]["conntrack"] is None
+
+
+@pytest.mark.parametrize("mode", KERNEL_MODES)
+def test_a_dump_of_a_node_gives_the_way_that_the_node_gives(mode, tmp_path, capsys):
+    _, found = way(mode=mode)
+    leg = found.forth[0]
+    flow = format_packet(leg.packet)
+    files = []
+    for name, text in rules_of(svcsim.world.build(small(mode=mode, services={"count": 20})), "worker-1").parts.items():
+        (tmp_path / name).write_text(text)
+        files += ["--dump", str(tmp_path / name)]
+    assert run(["trace", *files, "--packet", flow, "--json"]) == 0
+    [told] = json.loads(capsys.readouterr().out)
+    [there] = told["forth"]
+    simulated = as_json(found)["forth"][0]
+    assert [step["matched"] for step in there["steps"]] == [step["matched"] for step in simulated["steps"]]
+    assert [step["chain"] for step in there["steps"]] == [step["chain"] for step in simulated["steps"]]
+    same = ("verdict", "masquerade", "rules", "statisticRules", "before", "ns", "hook")
+    if mode != "ipvs/rr":  # whose turn it is does not show in a dump
+        assert {key: there[key] for key in (*same, "after", "conntrack")} == {
+            key: simulated[key] for key in (*same, "after", "conntrack")
+        }
+
+
+DOCKER = "tests/cli/dumps/docker-node.iptables-save.txt"
+
+
+def test_a_dump_gives_a_way_for_each_thing_that_is_not_known(capsys):
+    words = ["trace", "--dump", DOCKER, "--packet", "203.0.113.9>10.244.0.7:80", "--json"]
+    assert run(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["forth"][0]["verdict"] for each in found] == ["no_match", "drop"]
+    assert all("hashlimit" in each["title"] for each in found)
+
+
+def test_what_follows_an_unknown_target_is_not_made_up(capsys):
+    assert run(["trace", "--dump", DOCKER, "--packet", "198.18.0.1>10.96.0.10:53/udp"]) == 0
+    out = capsys.readouterr().out
+    assert "what becomes of it is not known: it comes to raw PREROUTING" in out
+    assert "  = " not in out
+    assert "conntrack" not in out
+
+
+def test_the_masqueraded_source_is_told_where_the_nodes_address_is(capsys):
+    words = ["trace", "--dump", DOCKER, "--packet", "192.0.2.7>10.96.0.10:53/udp"]
+    assert run(words) == 0
+    assert "dst=? sport=53" in capsys.readouterr().out
+    assert run([*words, "--local", "192.168.0.10"]) == 0
+    assert "masqueraded as 192.168.0.10:40000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--packet", "10.0.0.1"], "a packet is written"),
+        (["--packet", "8.8.8.8>10.96.0.1:80", "--mode", "iptables"], "--node says where the packet comes in"),
+        (["--packet", "8.8.8.8>10.96.0.1:80", "--node", "worker-9"], "there is no node 'worker-9'"),
+        (["--packet", "8.8.8.8>10.96.0.1:80", "--from", "node/worker-1"], "a packet is wanted"),
+        (["--packet", "8.8.8.8>10.96.0.1:80", "--udp"], "--packet says protocol"),
+        (["--from", "deployment/client", "--to", "web:80", "--node", "worker-1"], "--node goes with --packet"),
+        (["--from", "deployment/client"], "a packet is wanted"),
+        (["--dump", DOCKER, "--packet", "10.0.0.1>10.0.0.2:80"], "one scenario is wanted"),
+    ],
+)
+def test_calls_that_contradict_themselves_are_messages(file, capsys, arguments, message):
+    assert run(["trace", file, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one scenario is wanted"),
+        (["--dump", DOCKER], "a packet is wanted"),
+        (["--dump", DOCKER, "--packet", "10.0.0.1>10.0.0.2:80", "--node", "x"], "--dump goes with"),
+        (["--dump", "nowhere", "--packet", "10.0.0.1>10.0.0.2:80"], "can't read nowhere"),
+    ],
+)
+def test_calls_with_dumps_that_make_no_sense_are_messages(capsys, arguments, message):
+    assert run(["trace", *arguments]) == 2
+    assert message in capsys.readouterr().err
