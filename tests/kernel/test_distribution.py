@@ -1,9 +1,10 @@
-"""Over thousands of connections the kernel spreads them as svcsim's probabilities say."""
+"""Over thousands of connections the kernel spreads them as svcsim's probabilities say, each choice independent of the last."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -45,9 +46,15 @@ def test_choices_have_the_probabilities_of_the_rules(bench: Callable[..., Bench]
     asked = bench(backend, settings(cluster.plan, "nftables" if backend == "nftables" else "iptables"), cluster.objects)
     for flow in asked_for(cluster):
         probabilities = asked.probabilities(flow)
-        assert len(probabilities) in (2, 3, 5, 13)
-        counts = Counter(asked.traffic.send([flow] * CONNECTIONS))
+        count = len(probabilities)
+        assert count in (2, 3, 5, 13)
+        assert list(probabilities.values()) == pytest.approx([1 / count] * count, abs=1e-3)
+        outcomes = asked.traffic.send([flow] * CONNECTIONS)
+        counts = Counter(outcomes)
         assert chance(counts, probabilities) > SIGNIFICANCE, f"{flow}: {counts}, expected {probabilities}"
+        again = sum(p * p for p in probabilities.values())
+        pairs = Counter("again" if one == other else "another" for one, other in pairwise(outcomes))
+        assert chance(pairs, {"again": again, "another": 1 - again}) > SIGNIFICANCE, f"{flow}: not independent, {pairs}"
 
 
 def test_a_distribution_that_is_off_by_a_twentieth_is_told_from_the_right_one() -> None:
@@ -55,3 +62,4 @@ def test_a_distribution_that_is_off_by_a_twentieth_is_told_from_the_right_one() 
     assert chance({"a": 1250, "b": 1250}, probabilities) > 0.9
     assert chance({"a": 1388, "b": 1112}, probabilities) < SIGNIFICANCE
     assert chance({"a": 1250, "b": 1249, "c": 1}, probabilities) == 0
+    assert chance({"again": 0, "another": 2499}, {"again": 0.5, "another": 0.5}) < SIGNIFICANCE
