@@ -16,6 +16,7 @@ from svcsim.datapath.network import Network
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Happening, Journal
 from svcsim.errors import UsageError
+from svcsim.faults.drain import Drain, pods_to_evict
 from svcsim.faults.owners import nodes_of, pods_of
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
@@ -23,6 +24,7 @@ from svcsim.kube.api.workloads import Deployment, ReplicaSet, ReplicationControl
 from svcsim.kube.controllers.replicas import deletion_order, is_active
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.manifests import Manifests, read_object
+from svcsim.kube.pod_conditions import with_condition
 from svcsim.kube.store import InvalidError, NotFoundError, Store
 from svcsim.network.topology import Disturbance
 from svcsim.scenario import faults as models
@@ -105,7 +107,9 @@ class Acts:
         self._begins: dict[type[models.Fault], Callable[[Act, Any], tuple[list[Pod], list[str], Undo | None]]] = {
             models.Kill: self._kill, models.Delete: self._delete, models.Hang: self._hang, models.Slow: self._slow,
             models.ClosePort: self._close_port, models.FailReadiness: self._fail_readiness, models.Scale: self._scale,
-            models.Rollout: self._rollout, models.Down: self._down, models.Partition: self._partition, models.Loss: self._loss,
+            models.Rollout: self._rollout, models.Cordon: self._cordon, models.Drain: self._drain,
+            models.SetCondition: self._set_condition, models.Down: self._down, models.Partition: self._partition,
+            models.Loss: self._loss,
             models.Delay: self._delay, models.StopProxy: self._stop_proxy, models.ApiServer: self._api_server,
             models.DnsDown: self._dns_down, models.ConntrackMax: self._conntrack_max, models.IpvsModules: self._ipvs_modules,
             models.Apply: self._apply,
@@ -250,6 +254,14 @@ class Acts:
 
         return pods, [], undo
 
+    def _set_condition(self, act: Act, fault: models.SetCondition) -> tuple[list[Pod], list[str], Undo | None]:
+        store = self._machinery.store
+        pods = self._pods(fault.targets)
+        for pod in pods:
+            status = with_condition(pod.status, fault.type, fault.status, "", self._clock.now)
+            store.update_status(pod.model_copy(update={"status": status}))
+        return pods, [], None
+
     # ---- objects -----------------------------------------------------------------------------------------------------
 
     def _scale(self, act: Act, fault: models.Scale) -> tuple[list[Pod], list[str], Undo | None]:
@@ -267,7 +279,9 @@ class Acts:
         """The pods that are going to be too many, as their controller chooses them."""
         active = [pod for pod in pods if is_active(pod)]
         if fault.scale.kind == "statefulset":
-            return [pod for pod in active if int(pod.metadata.name.rpartition("-")[2]) >= fault.replicas]
+            found = self._machinery.store.get(StatefulSet, fault.scale.key)
+            kept = found.ordinals if found is not None else range(fault.replicas)
+            return [pod for pod in active if int(pod.metadata.name.rpartition("-")[2]) not in kept]
         return deletion_order(active, active, self._clock.now)[: max(0, len(active) - fault.replicas)]
 
     def _rollout(self, act: Act, fault: models.Rollout) -> tuple[list[Pod], list[str], Undo | None]:
@@ -305,6 +319,39 @@ class Acts:
         return [], [], None
 
     # ---- nodes and network -------------------------------------------------------------------------------------------
+
+    def _schedulable(self, names: list[str], *, schedulable: bool) -> None:
+        store = self._machinery.store
+        for name in names:
+            node = store.get(Node, name)
+            if node is not None and node.spec.unschedulable is schedulable:
+                store.update(node.model_copy(update={"spec": node.spec.model_copy(update={"unschedulable": not schedulable})}))
+
+    def _uncordon(self, nodes: list[str]) -> None:
+        self._schedulable(self._give_back("cordoned", nodes), schedulable=True)
+
+    def _cordon(self, act: Act, fault: models.Cordon) -> tuple[list[Pod], list[str], Undo | None]:
+        nodes = self._nodes(fault.targets)
+        self._schedulable(self._take("cordoned", nodes), schedulable=False)
+        return [], nodes, lambda: self._uncordon(nodes)
+
+    def _drain(self, act: Act, fault: models.Drain) -> tuple[list[Pod], list[str], Undo | None]:
+        nodes = self._nodes(fault.targets)
+        self._schedulable(self._take("cordoned", nodes), schedulable=False)
+        pods = pods_to_evict(self._machinery.store, nodes)
+        grace_s = None if fault.grace_ns is None else -(-fault.grace_ns // 1_000_000_000)
+
+        def tell(text: str) -> None:
+            self._journal.add(self._clock.now, Happening.NOTE, f"{', '.join(nodes)}: {text}")
+
+        drain = Drain(self._machinery.store, self._clock, pods, grace_s, tell)
+        drain.start()
+
+        def undo() -> None:
+            drain.stop()
+            self._uncordon(nodes)
+
+        return pods, nodes, undo
 
     def _down(self, act: Act, fault: models.Down) -> tuple[list[Pod], list[str], Undo | None]:
         nodes = self._nodes(fault.targets)

@@ -25,6 +25,7 @@ from svcsim.kube.controllers.endpoints import EndpointsController, EndpointSlice
 from svcsim.kube.controllers.endpointslice import EndpointSliceController
 from svcsim.kube.controllers.garbage import GarbageCollector
 from svcsim.kube.controllers.nodelifecycle import NodeLifecycleController
+from svcsim.kube.controllers.podgc import PodGarbageCollector
 from svcsim.kube.controllers.replicaset import ReplicaSetController
 from svcsim.kube.controllers.scheduler import Scheduler
 from svcsim.kube.controllers.statefulset import StatefulSetController
@@ -191,6 +192,7 @@ class ControlPlane:
             DaemonSetController(manager, timings),
         )
         GarbageCollector(manager)
+        PodGarbageCollector(manager)
         NodeLifecycleController(manager, timings, self._renewed_ns)
         scheduler = Scheduler(self._scheduling, timings)
         for controller in workloads:
@@ -232,6 +234,8 @@ class ControlPlane:
         kubelet = self._kubelets.get(event.obj.metadata.name)
         if kubelet is not None and event.change is Change.MODIFIED and isinstance(event.obj, Node):
             kubelet.node_overwritten(event.obj)
+            if isinstance(event.old, Node) and event.old.spec.unschedulable != event.obj.spec.unschedulable:
+                kubelet.node_cordoned(event.obj)
 
     def _api_is_going(self) -> None:
         for kubelet in self._kubelets.values():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from svcsim.kube.api.disruption import PodDisruptionBudget
 from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
 from svcsim.kube.api.ingress import Ingress, IngressClass
 from svcsim.kube.api.node import Lease, Node
@@ -19,7 +20,7 @@ from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, Replica
 
 KubeObject = (
     Service | Endpoints | EndpointSlice | Pod | Node | Lease | Deployment | ReplicaSet | ReplicationController | StatefulSet
-    | DaemonSet | Ingress | IngressClass
+    | DaemonSet | Ingress | IngressClass | PodDisruptionBudget
 )
 """An object of a kind that svcsim reads."""
 
@@ -55,6 +56,9 @@ KINDS: tuple[Kind, ...] = (
         short_names=("ing",),
     ),
     Kind("IngressClass", "ingressclasses", IngressClass, ("networking.k8s.io/v1", "networking.k8s.io/v1beta1"), namespaced=False),
+    Kind(
+        "PodDisruptionBudget", "poddisruptionbudgets", PodDisruptionBudget, ("policy/v1", "policy/v1beta1"), short_names=("pdb",)
+    ),
 )
 
 _BY_VERSION = {(version, kind.name): kind for kind in KINDS for version in kind.api_versions}
@@ -70,7 +74,7 @@ _NO_BEARING: dict[str, tuple[str, ...]] = {
     "batch": ("Job", "CronJob"),
     "autoscaling": ("HorizontalPodAutoscaler",),
     "autoscaling.k8s.io": ("VerticalPodAutoscaler",),
-    "policy": ("PodDisruptionBudget", "PodSecurityPolicy"),
+    "policy": ("PodSecurityPolicy",),
     "extensions": ("NetworkPolicy", "PodSecurityPolicy"),
     "networking.k8s.io": ("NetworkPolicy", "IPAddress", "ServiceCIDR"),
     "rbac.authorization.k8s.io": ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),

@@ -22,6 +22,7 @@ from svcsim.kube.lifecycle import (
     PodAddresses,
     ProbeKind,
     RestartBackoff,
+    init_ns,
     next_tick_ns,
     pre_stop_ns,
     probe_port,
@@ -134,6 +135,11 @@ class Kubelet:
         now, period_ns, power = self._clock.now, self._timings.node_status_update_ns, self._power
         self._clock.after(next_tick_ns(now, period_ns, self._status_phase_ns) - now, lambda: self._report_node(power))
 
+    def node_cordoned(self, node: Node) -> None:
+        """The node's place in scheduling has changed; its kubelet says so."""
+        if self.is_up:
+            self._events.node_status(node, "NodeNotSchedulable" if node.spec.unschedulable else "NodeSchedulable")
+
     def _report_node(self, power: int) -> None:
         if power != self._power or not self._client.reachable:
             return  # contact regained looks again
@@ -207,7 +213,7 @@ class Kubelet:
         self._add_probes(record, settled=False)
         if pod.is_ready:  # it ran before the node lost power
             self._status.report(record)
-        self._later(record, self._timings.container_start_ns, lambda: self._start(record))
+        self._later(record, self._timings.container_start_ns, lambda: self._initialise(record, 0))
 
     def _new_backoff(self) -> RestartBackoff:
         return RestartBackoff(self._timings.restart_backoff_ns, self._timings.restart_backoff_max_ns)
@@ -263,6 +269,16 @@ class Kubelet:
         self._later(record, next_tick_ns(now, period_ns, self._phase(2, period_ns)) - now, action)
 
     # Containers start and end.
+
+    def _initialise(self, record: PodRecord, index: int) -> None:
+        """The sandbox is there: init containers run one after the other, then the pod's own."""
+        containers = record.pod.spec.init_containers
+        if index == len(containers) or record.ending:
+            self._start(record)
+            return
+        self._events.started(record.pod, containers[index])
+        delay_ns = init_ns(containers[index]) + self._timings.container_restart_ns
+        self._later(record, delay_ns, lambda: self._initialise(record, index + 1))
 
     def _start(self, record: PodRecord) -> None:
         if record.ending:

@@ -46,6 +46,8 @@ class Manifests:
     unknown: Counter[str] = field(default_factory=Counter)
     """Kinds that are not known here, as `apiVersion kind`."""
     remarks: list[str] = field(default_factory=list)
+    spots: list[tuple[Document, DataPath]] = field(default_factory=list)
+    """Document and path of each object, for mistakes within it; only while a scenario is being read."""
 
     def notes(self) -> list[str]:
         """What a reader should know of what was left out, a sentence each."""
@@ -67,6 +69,8 @@ class Manifests:
                 self.remarks.append(f"{kind} {key} stands twice: the one in {later} replaces {earlier}")
         self.objects = [self.objects[i] for i in kept]
         self.places = [self.places[i] for i in kept]
+        if self.spots:
+            self.spots = [self.spots[i] for i in kept]
 
 
 def load_manifests(path: str | Path) -> Manifests:
@@ -175,6 +179,7 @@ def _read_one(
     if model is not None:
         manifests.objects.append(model)
         manifests.places.append((document.name, document.position(at)[0]))
+        manifests.spots.append((document, at))
         if len(manifests.objects) > MAX_OBJECTS:
             problems = [document.problem(at, f"more than {MAX_OBJECTS} objects")]
     return problems

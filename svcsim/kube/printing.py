@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from svcsim.kube.api.disruption import PodDisruptionBudget
 from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
 from svcsim.kube.api.ingress import Ingress, IngressClass
 from svcsim.kube.api.node import Lease, Node
@@ -18,6 +19,7 @@ from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, Replica
 from svcsim.kube.controllers.daemonset import REVISION_LABEL, wants_node
 from svcsim.kube.controllers.deployment import template_hash
 from svcsim.kube.events import ApiEvent
+from svcsim.kube.eviction import budget_of
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Store
 from svcsim.units import S
@@ -104,6 +106,9 @@ def pod_status(pod: Pod) -> str:
         return "Terminating"
     status = pod.status
     reason = status.reason or status.phase
+    initial = sum(each.restart_policy != "Always" for each in pod.spec.init_containers)
+    if initial and pod.spec.node_name and status.phase == "Pending" and not status.init_container_statuses:
+        return f"Init:0/{initial}"
     for index, init in enumerate(status.init_container_statuses):
         state = init.state
         if state is not None and state.terminated is not None and state.terminated.exit_code == 0:
@@ -277,6 +282,14 @@ def _lease(lease: Lease, look: Look) -> list[str]:
     return [lease.metadata.name, lease.spec.holder_identity or "", look.age(lease.metadata.creation_ns)]
 
 
+def _budget(pdb: PodDisruptionBudget, look: Look) -> list[str]:
+    least, most = pdb.spec.min_available, pdb.spec.max_unavailable
+    return [
+        pdb.metadata.name, "N/A" if least is None else str(least), "N/A" if most is None else str(most),
+        str(budget_of(pdb, look.store).allowed), look.age(pdb.metadata.creation_ns),
+    ]
+
+
 def _event(event: ApiEvent, look: Look) -> list[str]:
     source = f"{event.component}, {event.host}" if event.host else event.component
     return [
@@ -308,6 +321,9 @@ TABLES: dict[str, Table] = {
     "Ingress": Table(("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"), (), _ingress),
     "IngressClass": Table(("NAME", "CONTROLLER", "PARAMETERS", "AGE"), (), _ingress_class),
     "Lease": Table(("NAME", "HOLDER", "AGE"), (), _lease),
+    "PodDisruptionBudget": Table(
+        ("NAME", "MIN AVAILABLE", "MAX UNAVAILABLE", "ALLOWED DISRUPTIONS", "AGE"), (), _budget
+    ),
     "Event": Table(
         ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"), ("SUBOBJECT", "SOURCE", "FIRST SEEN", "COUNT", "NAME"), _event
     ),

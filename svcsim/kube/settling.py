@@ -124,7 +124,7 @@ class Settling:
 
     def _fill_ordinals(self, stateful_set: StatefulSet) -> None:
         present = pods_by_ordinal(stateful_set, self._active(stateful_set.metadata.uid))
-        for ordinal in range(stateful_set.replicas):
+        for ordinal in stateful_set.ordinals:
             if ordinal not in present:
                 self._make(stateful_pod(stateful_set, ordinal))
 
@@ -250,7 +250,12 @@ def is_imported_pod(pod: Pod) -> bool:
 
 
 def running_status(pod: Pod, addresses: tuple[str, ...], node: Node) -> PodStatus:
-    """The status of a pod that has been running, ready, for long."""
+    """The status of a pod that has been running, ready, for long; what its readiness gates wait for has come."""
+    status = pod.status
+    for gate in pod.spec.readiness_gates:
+        if status.condition(gate.condition_type) is None:
+            status = with_condition(status, gate.condition_type, "True", "", SETTLED_SINCE_NS)
+    pod = pod.model_copy(update={"status": status})
     record = PodRecord(pod, RestartBackoff(0, 0))
     record.phase = Phase.RUNNING
     record.addresses = addresses

@@ -180,6 +180,41 @@ class Down(_Lasting):
     down: Targets
 
 
+class Cordon(_Lasting):
+    """`kubectl cordon`: no new pods on the nodes; `kubectl uncordon` after `for`."""
+
+    verb: ClassVar[str] = "cordon"
+    aims_at: ClassVar[str | None] = NODES
+    words: ClassVar[str] = "cordoned"
+    cordon: Targets
+
+
+class Drain(_Lasting):
+    """`kubectl drain`: nodes are cordoned, and their pods evicted as their PodDisruptionBudgets allow; uncordoned after `for`."""
+
+    verb: ClassVar[str] = "drain"
+    aims_at: ClassVar[str | None] = NODES
+    words: ClassVar[str] = "drained"
+    drain: Targets
+    grace_ns: Duration | None = None
+    """Instead of the pods' own terminationGracePeriodSeconds."""
+
+
+class SetCondition(Fault):
+    """A condition of pods is set, as the controller behind a readiness gate does."""
+
+    verb: ClassVar[str] = "condition"
+    aims_at: ClassVar[str | None] = PODS
+    condition: Targets
+    type: Annotated[str, Field(min_length=1, max_length=317)]
+    status: Annotated[Literal["True", "False", "Unknown"], BeforeValidator(lambda v: str(v) if isinstance(v, bool) else v)]
+
+    @property
+    def text(self) -> str:
+        """The fault in a few words."""
+        return f"{', '.join(map(str, self.condition))} {self.type} is {self.status}"
+
+
 class Partition(_Lasting):
     """The nodes are cut off from all others and from the API server; they keep their state and their pods run on."""
 
@@ -309,8 +344,8 @@ class Apply(Fault):
 
 
 KINDS: tuple[type[Fault], ...] = (
-    Kill, Delete, Hang, Slow, ClosePort, FailReadiness, Scale, Rollout, Down, Partition, Loss, Delay, StopProxy, ApiServer,
-    DnsDown, ConntrackMax, IpvsModules, Apply,
+    Kill, Delete, Hang, Slow, ClosePort, FailReadiness, SetCondition, Scale, Rollout, Cordon, Drain, Down, Partition, Loss, Delay,
+    StopProxy, ApiServer, DnsDown, ConntrackMax, IpvsModules, Apply,
 )
 VERBS: dict[str, type[Fault]] = {kind.verb: kind for kind in KINDS}
 _SHARED = {"at", "name", "for", *(spelling(name) for kind in KINDS for name in kind.model_fields)} - set(VERBS)
@@ -348,6 +383,7 @@ def _names_a_fault(value: Any) -> Any:
 
 AnyFault = Annotated[
     Annotated[Kill, Tag("Kill")] | Annotated[Delete, Tag("Delete")] | Annotated[Hang, Tag("Hang")] | Annotated[Slow, Tag("Slow")]
+    | Annotated[Cordon, Tag("Cordon")] | Annotated[Drain, Tag("Drain")] | Annotated[SetCondition, Tag("SetCondition")]
     | Annotated[ClosePort, Tag("ClosePort")] | Annotated[FailReadiness, Tag("FailReadiness")] | Annotated[Scale, Tag("Scale")]
     | Annotated[Rollout, Tag("Rollout")] | Annotated[Down, Tag("Down")] | Annotated[Partition, Tag("Partition")]
     | Annotated[Loss, Tag("Loss")] | Annotated[Delay, Tag("Delay")] | Annotated[StopProxy, Tag("StopProxy")]

@@ -122,6 +122,8 @@ class Container(Lenient):
 
     name: str = ""
     image: str = ""
+    command: Annotated[tuple[str, ...], NoneAsEmpty] = ()
+    args: Annotated[tuple[str, ...], NoneAsEmpty] = ()
     ports: Annotated[tuple[ContainerPort, ...], NoneAsEmpty] = ()
     env: Annotated[tuple[EnvironmentVariable, ...], NoneAsEmpty] = ()
     readiness_probe: Probe | None = None

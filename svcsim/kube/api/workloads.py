@@ -136,6 +136,12 @@ class StatefulSetUpdateStrategy(Lenient):
     rolling_update: RollingUpdate | None = None
 
 
+class StatefulSetOrdinals(Lenient):
+    """With which number a set's pods begin (1.31)."""
+
+    start: int = 0
+
+
 class StatefulSetSpec(_Selecting):
     """What a StatefulSet is meant to be; unset `replicas` is 1."""
 
@@ -143,6 +149,7 @@ class StatefulSetSpec(_Selecting):
     service_name: str = ""
     pod_management_policy: Literal["OrderedReady", "Parallel"] = "OrderedReady"
     update_strategy: StatefulSetUpdateStrategy = Field(default_factory=StatefulSetUpdateStrategy)
+    ordinals: StatefulSetOrdinals = Field(default_factory=StatefulSetOrdinals)
 
 
 class StatefulSet(Lenient):
@@ -158,6 +165,11 @@ class StatefulSet(Lenient):
     def replicas(self) -> int:
         """The number of copies asked for."""
         return 1 if self.spec.replicas is None else self.spec.replicas
+
+    @property
+    def ordinals(self) -> range:
+        """The numbers of its pods."""
+        return range(self.spec.ordinals.start, self.spec.ordinals.start + self.replicas)
 
 
 class DaemonSetUpdateStrategy(Lenient):

@@ -85,6 +85,29 @@ def owner_of(pod: Pod) -> str:
     return next((owner.uid for owner in pod.metadata.owner_references if owner.controller), pod.metadata.uid)
 
 
+HostPort = tuple[str, str, int]
+
+
+def host_ports(pod: Pod) -> set[HostPort]:
+    """(address, protocol, number) of each port that a pod takes of its node; on the host's network that is every one."""
+    host = pod.spec.host_network
+    return {
+        (port.host_ip or "0.0.0.0", port.protocol, port.host_port or port.container_port)
+        for container in pod.spec.containers
+        for port in container.ports
+        if port.host_port or host
+    }
+
+
+def ports_clash(wanted: set[HostPort], taken: set[HostPort]) -> bool:
+    """Whether a port is taken; the unspecified address stands for all (pkg/scheduler/framework/types.go, HostPortInfo)."""
+    return any(
+        protocol == other and number == port and (address == place or "0.0.0.0" in (address, place))
+        for address, protocol, number in wanted
+        for place, other, port in taken
+    )
+
+
 @dataclass(slots=True)
 class Load:
     """How many pods there are: by node, and of each owner by node and by zone (those not terminating)."""
@@ -92,6 +115,7 @@ class Load:
     by_node: dict[str, int] = field(default_factory=dict)
     owner_by_node: dict[str, dict[str, int]] = field(default_factory=dict)
     owner_by_zone: dict[str, dict[str, int]] = field(default_factory=dict)
+    ports_by_node: dict[str, set[HostPort]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pods: Iterable[Pod], nodes: Mapping[str, Node]) -> Load:
@@ -106,6 +130,9 @@ class Load:
     def add(self, pod: Pod, node: Node) -> None:
         """A pod more on a node."""
         name, owner = node.metadata.name, owner_of(pod)
+        ports = host_ports(pod)
+        if ports:
+            self.ports_by_node.setdefault(name, set()).update(ports)
         self.by_node[name] = self.by_node.get(name, 0) + 1
         if not pod.is_terminating:
             for counts, where in ((self.owner_by_node, name), (self.owner_by_zone, node.zone)):
@@ -159,12 +186,15 @@ def choose_node(pod: Pod, fitting: Sequence[Candidate], load: Load, start: int =
     owner = owner_of(pod)
     on_node, in_zone = load.owner_by_node.get(owner, {}), load.owner_by_zone.get(owner, {})
     wanted = nodes_to_score(len(fitting))
+    ports = host_ports(pod)
     best: Candidate | None = None
     best_cost: tuple[int, int, int, int] | None = None
     for index in range(start, start + len(fitting)):
         each = fitting[index % len(fitting)]
         cost = (each.unliked, on_node.get(each.name, 0), in_zone.get(each.zone, 0), load.by_node.get(each.name, 0))
-        if (best_cost is None or cost < best_cost) and room_for(each.node, load):
+        if (best_cost is None or cost < best_cost) and room_for(each.node, load) and not (
+            ports and ports_clash(ports, load.ports_by_node.get(each.name, set()))
+        ):
             best, best_cost = each, cost
         wanted -= 1
         if wanted <= 0 and best is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from svcsim.kube.api.pod import Pod
+from svcsim.kube.api.pod import Pod, PodTemplate
 from svcsim.kube.api.workloads import ReplicaStatus, StatefulSet
 from svcsim.kube.controllers.deployment import template_hash
 from svcsim.kube.controllers.owned_pods import Expectations, controller_of, pod_from_template
@@ -26,11 +26,12 @@ REVISION_LABEL = "controller-revision-hash"
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 
 
-def stateful_pod(stateful_set: StatefulSet, ordinal: int) -> Pod:
-    """The pod of an ordinal: `web-0` with that host name under the set's headless Service."""
+def stateful_pod(stateful_set: StatefulSet, ordinal: int, template: PodTemplate | None = None) -> Pod:
+    """The pod of an ordinal: `web-0` with that host name under the set's headless Service; `template` is another revision's."""
+    template = template or stateful_set.spec.template
     name = f"{stateful_set.metadata.name}-{ordinal}"
-    pod = pod_from_template(stateful_set, stateful_set.spec.template, name)
-    labels = {**pod.metadata.labels, POD_NAME_LABEL: name, REVISION_LABEL: template_hash(stateful_set.spec.template)}
+    pod = pod_from_template(stateful_set, template, name)
+    labels = {**pod.metadata.labels, POD_NAME_LABEL: name, REVISION_LABEL: template_hash(template)}
     spec = pod.spec.model_copy(update={"hostname": name, "subdomain": stateful_set.spec.service_name})
     return pod.model_copy(update={"metadata": pod.metadata.model_copy(update={"labels": labels}), "spec": spec})
 
@@ -50,7 +51,7 @@ def next_step(stateful_set: StatefulSet, pods: Mapping[int, Pod], now_ns: int) -
     """
     parallel = stateful_set.spec.pod_management_policy == "Parallel"
     min_ready_ns = stateful_set.spec.min_ready_seconds * S
-    wanted = range(stateful_set.replicas)
+    wanted = stateful_set.ordinals
     missing = tuple(ordinal for ordinal in wanted if ordinal not in pods)
     surplus = tuple(
         pods[ordinal] for ordinal in sorted(pods, reverse=True) if ordinal not in wanted and not pods[ordinal].is_terminating
@@ -64,6 +65,8 @@ def next_step(stateful_set: StatefulSet, pods: Mapping[int, Pod], now_ns: int) -
         return step
     if len(pods) != stateful_set.replicas or any(pod.is_terminating for pod in pods.values()):
         return step
+    if not parallel and not all(is_available(pod, min_ready_ns, now_ns) for pod in pods.values()):
+        return step  # as upstream, a pod that does not get ready holds up even the update that would mend it
     return _update_step(stateful_set, pods, min_ready_ns, now_ns)
 
 
@@ -83,8 +86,7 @@ def _ordered_step(
 
 def _update_step(stateful_set: StatefulSet, pods: Mapping[int, Pod], min_ready_ns: int, now_ns: int) -> StatefulStep:
     revision = template_hash(stateful_set.spec.template)
-    rolling = stateful_set.spec.update_strategy.rolling_update
-    partition = rolling.partition or 0 if rolling is not None else 0
+    partition = _partition(stateful_set)
     for ordinal in sorted(pods, reverse=True):
         pod = pods[ordinal]
         if ordinal >= partition and pod.metadata.labels.get(REVISION_LABEL, revision) != revision:
@@ -92,6 +94,13 @@ def _update_step(stateful_set: StatefulSet, pods: Mapping[int, Pod], min_ready_n
         if not is_available(pod, min_ready_ns, now_ns):
             return StatefulStep()
     return StatefulStep()
+
+
+def _partition(stateful_set: StatefulSet) -> int:
+    """The first ordinal that is updated."""
+    strategy = stateful_set.spec.update_strategy
+    share = strategy.rolling_update.partition if strategy.rolling_update is not None else None
+    return stateful_set.spec.ordinals.start + (share or 0)
 
 
 def pods_by_ordinal(stateful_set: StatefulSet, pods: list[Pod]) -> dict[int, Pod]:
@@ -115,15 +124,24 @@ def stateful_status(stateful_set: StatefulSet, pods: list[Pod], now_ns: int) -> 
     )
 
 
+def _is_updated(stateful_set: StatefulSet, pods: Mapping[int, Pod]) -> bool:
+    """Whether every pod is of the present template and ready (completeRollingUpdate)."""
+    revision = template_hash(stateful_set.spec.template)
+    return len(pods) == stateful_set.replicas and all(
+        pod.is_ready and pod.metadata.labels.get(REVISION_LABEL) == revision for pod in pods.values()
+    )
+
+
 class StatefulSetController:
     """Keeps the pods of all StatefulSets."""
 
-    __slots__ = ("_events", "_expectations", "_informer", "_queue")
+    __slots__ = ("_current", "_events", "_expectations", "_informer", "_queue")
 
     def __init__(self, informer: Informer, timings: Timings) -> None:
         self._informer = informer
         self._events = EventRecorder(informer.client, "statefulset-controller")
         self._expectations = Expectations()
+        self._current: dict[str, PodTemplate] = {}
         self._queue = WorkQueue(informer.client, controller_pace(timings), self._sync)
         informer.on(StatefulSet, lambda event: self._queue.add(event.obj.metadata.key))
         informer.on(Pod, self._pod_changed)
@@ -152,14 +170,18 @@ class StatefulSetController:
         if not self._expectations.satisfied(uid):
             return 0
         client = self._informer.client
+        current = self._current.setdefault(uid, stateful_set.spec.template)
         pods = pods_by_ordinal(stateful_set, self._informer.pods_of_owner(uid))
         step = next_step(stateful_set, pods, client.clock.now)
         for ordinal in step.create:
-            made = self._expectations.create(client, uid, stateful_pod(stateful_set, ordinal))
+            template = current if ordinal < _partition(stateful_set) else stateful_set.spec.template
+            made = self._expectations.create(client, uid, stateful_pod(stateful_set, ordinal, template))
             self._tell(stateful_set, "create", made)
         for pod in step.delete:
             self._expectations.delete(client, uid, pod)
             self._tell(stateful_set, "delete", pod)
+        if current is not stateful_set.spec.template and _is_updated(stateful_set, pods):
+            self._current[uid] = stateful_set.spec.template
         status = stateful_status(stateful_set, list(pods.values()), client.clock.now)
         writes = len(step.create) + len(step.delete)
         if status != stateful_set.status:

@@ -82,7 +82,7 @@ def test_kinds_are_found_by_version_and_by_what_people_call_them():
 @pytest.mark.parametrize(
     ("version", "kind"),
     [("v1", "ConfigMap"), ("rbac.authorization.k8s.io/v1", "Role"), ("networking.istio.io/v1alpha3", "VirtualService"),
-     ("policy/v1", "PodDisruptionBudget"), ("networking.k8s.io/v1", "NetworkPolicy"),
+     ("policy/v1beta1", "PodSecurityPolicy"), ("networking.k8s.io/v1", "NetworkPolicy"),
      ("autoscaling/v2", "HorizontalPodAutoscaler")],
 )
 def test_kinds_without_a_bearing_on_services_are_known(version, kind):
