@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "Simulate a scenario: tables, figures, a folder of results.",
     "compare": "Run variants in pairs: differences with intervals, and a verdict on each.",
     "sweep": "Run a scenario at many points: one table, figures, resumable.",
+    "check": "A gate for CI: expectations, and a stored baseline.",
     "validate": "Check scenario files without running them.",
     "trace": "Print a packet's way through the cluster, rule by rule.",
     "rules": "Print what kube-proxy has programmed on a node, as the node's tools do.",

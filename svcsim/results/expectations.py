@@ -35,13 +35,15 @@ class Expectation:
     end_ns: int | None = None
     fault: int | None = None
     """The fault's place in the scenario's list, from 0."""
+    endpoint: str | None = None
+    """An endpoint's name or a pattern of names."""
     where: str = ""
     """Where it stands, as `file:line`, for messages."""
 
     @property
     def question(self) -> Question:
         """What is asked of the results."""
-        return Question(self.workload, self.start_ns, self.end_ns, self.fault)
+        return Question(self.workload, self.start_ns, self.end_ns, self.fault, self.endpoint)
 
     def is_about(self, label: str) -> bool:
         """Whether a variant of this label is meant."""
@@ -69,6 +71,8 @@ class Expectation:
         words.append(self.metric)
         if self.fault is not None:
             words.append(f"of fault[{self.fault}]")
+        if self.endpoint is not None:
+            words.append(f"to {self.endpoint}")
         words.append(self.bounds)
         if self.start_ns is not None or self.end_ns is not None:
             end = "" if self.end_ns is None else duration_text(self.end_ns)

@@ -39,10 +39,12 @@ class Measured:
     """One a figure, in the order in which they were asked for, in the metric's unit (ns, share, count, ratio)."""
     problems: tuple[str, ...] = ()
     """Why a value is NaN, a sentence each."""
+    result: Result | None = field(default=None, compare=False, repr=False)
+    """The whole result, where it was asked for."""
 
 
-def measured(result: Result, figures: Sequence[Figure]) -> Measured:
-    """The figures of a run."""
+def measured(result: Result, figures: Sequence[Figure], *, whole: bool = False) -> Measured:
+    """The figures of a run; `whole` keeps its result beside them."""
     values: list[float] = []
     problems: list[str] = []
     for figure in figures:
@@ -53,5 +55,5 @@ def measured(result: Result, figures: Sequence[Figure]) -> Measured:
             problems.append(str(error))
     return Measured(
         result.label, result.replication, result.provenance.seed, len(result.requests), result.fingerprint, tuple(values),
-        tuple(problems),
+        tuple(problems), result if whole else None,
     )

@@ -52,6 +52,8 @@ class Question:
     end_ns: int | None = None
     fault: int | None = None
     """A fault's place in the scenario's list, counted from 0."""
+    endpoint: str | None = None
+    """An endpoint's name or a pattern of names, as `web-*`."""
 
 
 Measure = Callable[[Sequence[Result], Question], float]
@@ -90,10 +92,13 @@ def _selected(results: Sequence[Result], question: Question) -> Selection:
             selection = result.during(question.start_ns, question.end_ns)
         if question.workload is not None:
             selection = selection.of_workload(question.workload)
+        if question.endpoint is not None:
+            selection = selection.of_endpoint(question.endpoint)
         selections.append(selection)
     selection = pooled(selections)
     if len(selection) == 0:
         of = "" if question.workload is None else f" of workload {question.workload!r}"
+        of += "" if question.endpoint is None else f" to endpoint {question.endpoint!r}"
         during = f" during {_window(question)}" if windowed else ""
         raise UsageError(f"no request{of} was sent{during}, so nothing can be said of it")
     return selection
@@ -125,8 +130,8 @@ def _endpoints(results: Sequence[Result], question: Question) -> float:
 
 def _of_run(figure: Callable[[Result], float]) -> Measure:
     def measure(results: Sequence[Result], question: Question) -> float:
-        if question.workload is not None or question.start_ns is not None or question.end_ns is not None:
-            raise UsageError("it is a figure of the whole run and knows neither workload nor window")
+        if any(each is not None for each in (question.workload, question.endpoint, question.start_ns, question.end_ns)):
+            raise UsageError("it is a figure of the whole run and knows neither workload, endpoint nor window")
         return statistics.fmean(figure(result) for result in results)
 
     return measure
@@ -243,8 +248,8 @@ def measure(results: Sequence[Result], name: str, question: Question | None = No
     asked = question or Question()
     if asked.fault is not None and not metric.of_fault:
         raise UsageError(f"{metric.name} is not a figure of a fault")
-    if metric.of_fault and asked.workload is not None:
-        raise UsageError(f"{metric.name} is a figure of a fault and knows no workload")
+    if metric.of_fault and (asked.workload is not None or asked.endpoint is not None):
+        raise UsageError(f"{metric.name} is a figure of a fault and knows neither workload nor endpoint")
     if not results:
         raise UsageError(f"there is no result to take {metric.name} from")
     try:

@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 
 import numpy as np
@@ -133,6 +134,19 @@ class Selection:
         """The requests of one workload; UsageError if there is none of that name."""
         index = self.names.workload(name)
         return Selection(self.requests.select(self.requests.workload == index), self.names)
+
+    def of_endpoint(self, pattern: str) -> Selection:
+        """The requests that went to an endpoint, by its name or a pattern as `web-*`, with or without its namespace.
+
+        UsageError if no endpoint has such a name.
+        """
+        chosen = [
+            index for index, name in enumerate(self.names.endpoints)
+            if fnmatchcase(name, pattern) or fnmatchcase(name.partition("/")[2], pattern)
+        ]
+        if not chosen:
+            raise UsageError(f"there is no endpoint {pattern!r}{nearest(pattern, self.names.endpoints)}")
+        return Selection(self.requests.select(np.isin(self.requests.endpoint, chosen)), self.names)
 
     def during(self, start_ns: int | None, end_ns: int | None) -> Selection:
         """The requests whose intended send lies in `[start_ns, end_ns)`."""

@@ -26,7 +26,7 @@ _ALIASES = {
 }
 _ASSERTION = re.compile(
     r"(?:(?P<workload>[a-z0-9][-a-z0-9.]*)\s*:\s*)?(?P<metric>[A-Za-z_][\w.]*(?:\(\d+(?:\.\d+)?\))?)"
-    r"(?:\s+of\s+(?P<fault>\S+))?\s*(?P<sign><=|>=|<|>)\s*(?P<bound>[^\s<>]+)"
+    r"(?:\s+of\s+(?P<fault>\S+))?(?:\s+to\s+(?P<endpoint>[\w*?./-]+))?\s*(?P<sign><=|>=|<|>)\s*(?P<bound>[^\s<>]+)"
     r"(?:\s+during\s+(?P<during>\S+))?(?:\s+(?:in|mode)\s+(?P<mode>\S+))?"
 )
 _SIGNS = {"<": "below", "<=": "atMost", ">": "above", ">=": "atLeast"}
@@ -158,6 +158,8 @@ class Expect(Part):
     metric: str
     """Such as `latency.p99`, `success`, `error_rate`, `outage`, `balance`, `requests`."""
     workload: str | None = None
+    endpoint: str | None = None
+    """Only requests that went to this endpoint: a pod by its name, or a pattern as `web-*`."""
     below: str | float | None = None
     above: str | float | None = None
     at_most: str | float | None = None
@@ -177,7 +179,7 @@ class Expect(Part):
             if match is None:
                 hint = "write 'p99 < 20ms' or 'web: success > 99.9% during 5s..30s'"
                 raise ValueError(f"not an expectation: {plain_kind(value)} ({hint})")
-            found = {name: match[name] for name in ("workload", "metric", "fault", "during", "mode") if match[name]}
+            found = {name: match[name] for name in ("workload", "metric", "fault", "endpoint", "during", "mode") if match[name]}
             value = {**found, _SIGNS[match["sign"]]: match["bound"]}
         if isinstance(value, dict):
             value = dict(value)
@@ -202,8 +204,8 @@ class Expect(Part):
             raise ValueError("no value keeps both bounds")
         if self.fault is not None and not metric.of_fault:
             raise ValueError(f"{metric.name} is not a figure of a fault; choose the time with 'during: fault[{self.fault}]..'")
-        if metric.of_fault and (self.workload is not None or self.during is not None):
-            raise ValueError(f"{metric.name} is a figure of a fault and knows neither workload nor window")
+        if metric.of_fault and (self.workload is not None or self.endpoint is not None or self.during is not None):
+            raise ValueError(f"{metric.name} is a figure of a fault and knows neither workload, endpoint nor window")
         return self
 
     @property

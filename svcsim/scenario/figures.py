@@ -14,7 +14,7 @@ from svcsim.spelling import nearest
 
 _FIGURE = re.compile(
     r"(?:(?P<workload>[a-z0-9][-a-z0-9.]*)\s*:\s*)?(?P<metric>[A-Za-z_][\w.]*(?:\(\d+(?:\.\d+)?\))?)"
-    r"(?:\s+of\s+(?:fault)?\s*\[?(?P<fault>[a-z0-9][-a-z0-9.]*)\]?)?(?:\s+during\s+(?P<during>\S+))?"
+    r"(?:\s+of\s+(?:fault)?\s*\[?(?P<fault>[a-z0-9][-a-z0-9.]*)\]?)?(?:\s+to\s+(?P<endpoint>[\w*?./-]+))?(?:\s+during\s+(?P<during>\S+))?"
 )
 
 STEADY = ("latency.p50", "latency.p99", "latency.p999", "latency.mean", "success", "proxy_cpu", "balance")
@@ -49,8 +49,8 @@ def figure_of(scenario: Scenario, text: str) -> Figure:
             raise UsageError(f"{text}: there is no fault {match['fault']!r} (they are counted from 0)")
         if not metric.of_fault:
             raise UsageError(f"{text}: {metric.name} is not a figure of a fault; write 'during fault[{match['fault']}]..+30s'")
-    if metric.of_fault and (workload is not None or match["during"]):
-        raise UsageError(f"{text}: {metric.name} is a figure of a fault and knows neither workload nor window")
+    if metric.of_fault and (workload is not None or match["endpoint"] or match["during"]):
+        raise UsageError(f"{text}: {metric.name} is a figure of a fault and knows neither workload, endpoint nor window")
     start_ns = end_ns = None
     if match["during"]:
         try:
@@ -58,5 +58,7 @@ def figure_of(scenario: Scenario, text: str) -> Figure:
         except ValueError as error:
             raise UsageError(f"{text}: {error}") from None
     parts = [f"{workload}:" if workload else "", metric.name, f"of fault[{match['fault']}]" if match["fault"] else ""]
+    parts.append(f"to {match['endpoint']}" if match["endpoint"] else "")
     parts.append(f"during {match['during']}" if match["during"] else "")
-    return Figure(" ".join(part for part in parts if part), metric.name, Question(workload, start_ns, end_ns, fault))
+    question = Question(workload, start_ns, end_ns, fault, match["endpoint"])
+    return Figure(" ".join(part for part in parts if part), metric.name, question)

@@ -164,7 +164,7 @@ class Scenario(Part):
                     metric=expect.metric, low=expect.low, high=expect.high, low_inclusive=expect.above is None,
                     high_inclusive=expect.below is None, workload=expect.workload, mode=expect.mode, start_ns=start_ns,
                     end_ns=end_ns, fault=None if expect.fault is None else self.fault_index(expect.fault),
-                    where=f"{self._origin.file}:{line}" if line else "",
+                    endpoint=expect.endpoint, where=f"{self._origin.file}:{line}" if line else "",
                 )
             )
         return tuple(found)

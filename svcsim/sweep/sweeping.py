@@ -18,15 +18,17 @@ import io
 import json
 import math
 import os
+import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from svcsim.errors import InputError, UsageError
 from svcsim.results.measured import Figure, Measured
-from svcsim.results.result import Provenance
 from svcsim.results.table import html_table
 from svcsim.scenario.figures import figures_of
 from svcsim.scenario.loader import load
@@ -34,6 +36,7 @@ from svcsim.scenario.resolved import resolved_yaml
 from svcsim.sweep.grid import Settings, shown
 from svcsim.sweep.runs import jobs_of
 from svcsim.sweep.tasks import Task, perform_all
+from svcsim.version import __version__
 
 SCHEMA = "svcsim/sweep/v1"
 HEADINGS = ("point", "variant", "replication", "seed")
@@ -152,11 +155,10 @@ def _not_compared(path: str | Path, settings: Settings, overrides: dict[str, Any
 
 def key_of(task: Task) -> str:
     """What a run's figures depend on, as a digest."""
-    versions = Provenance()
     parts = (
         resolved_yaml(task.scenario), task.job.label, str(task.job.replication), str(task.job.seed),
         repr([(figure.text, figure.metric, figure.question) for figure in task.figures]),
-        versions.svcsim, versions.python, versions.numpy,
+        __version__, platform.python_version(), np.__version__,
     )
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 

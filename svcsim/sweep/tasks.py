@@ -31,11 +31,13 @@ class Task:
     job: Job
     scenario: Scenario
     figures: tuple[Figure, ...]
+    whole: bool = False
+    """Whether the run's result comes back too, not its figures alone."""
 
 
 def perform(task: Task) -> Measured:
     """Run a task, here."""
-    return measured(run_job(task.job, task.scenario), task.figures)
+    return measured(run_job(task.job, task.scenario), task.figures, whole=task.whole)
 
 
 def perform_all(

@@ -84,7 +84,7 @@ def test_failures_as_infinite_decide_latency_all(comparison: Comparison) -> None
     (Expectation("success", low=0, start_ns=30 * S, end_ns=5 * S), "is empty"),
     (Expectation("failures", high=10, start_ns=500 * S), r"no request was sent during 8m20s\.\."),
     (Expectation("outage", high=1, fault=7), "no fault\\[7\\]"),
-    (Expectation("outage", high=1, fault=0, workload="web-load"), "knows no workload"),
+    (Expectation("outage", high=1, fault=0, workload="web-load"), "knows neither workload"),
     (Expectation("latency.p99", high=1, fault=0), "not a figure of a fault"),
     (Expectation("proxy_cpu", high=1, start_ns=S), "whole run"),
 ])
@@ -133,3 +133,16 @@ def test_an_expectation_reads_as_a_sentence() -> None:
     assert str(expectation) == "web-load latency.p99 below 20 ms during 5s..30s"
     assert str(Expectation("outage", high=65 * S, fault=1)) == "outage of fault[1] below 65 s"
     assert str(Expectation("success", low=0.999, low_inclusive=True)) == "success at least 99.90%"
+
+
+def test_an_endpoint_or_a_pattern_of_names_chooses_the_requests_that_went_there(comparison: Comparison) -> None:
+    (variant,) = comparison.matching("iptables")
+    by_endpoint = variant.measured.answered_by()
+    name = next(iter(by_endpoint))
+    asked = {endpoint: measure(variant.runs, "requests", Question(endpoint=endpoint)) for endpoint in by_endpoint}
+    assert all(asked[endpoint] >= by_endpoint[endpoint] > 0 for endpoint in by_endpoint)
+    assert measure(variant.runs, "requests", Question(endpoint="*")) == sum(asked.values())
+    with pytest.raises(UsageError, match="no endpoint 'nobody'"):
+        measure(variant.runs, "latency.p99", Question(endpoint="nobody"))
+    with pytest.raises(UsageError, match="knows neither workload, endpoint nor window"):
+        measure(variant.runs, "proxy_cpu", Question(endpoint=name))

@@ -31,6 +31,7 @@ def test_without_any_the_usual_figures_are_taken(scenario: Scenario) -> None:
         ("load:p50 during 500ms..1s", "load: latency.p50 during 500ms..1s"),
         ("outage of fault[crash]", "outage of fault[crash]"),
         ("outage of 0", "outage of fault[0]"),
+        ("p99 to web-* during 500ms..1s", "latency.p99 to web-* during 500ms..1s"),
         ("error_rate during fault[0]..+500ms", "error_rate during fault[0]..+500ms"),
     ],
 )
@@ -51,7 +52,7 @@ def test_windows_are_resolved_by_the_scenario(scenario: Scenario) -> None:
         ("lod: p99", "no workload 'lod'.*load"),
         ("outage of 3", "no fault '3'"),
         ("p99 of 0", "not a figure of a fault"),
-        ("load: outage", "neither workload nor window"),
+        ("load: outage", "neither workload, endpoint nor window"),
         ("p99 during 2..3", "p99 during 2..3: "),
     ],
 )

@@ -28,7 +28,7 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("kubernetes: {version: 1.26, proxy: userspace}",
          "1:36: kubernetes.proxy.mode: mode userspace was removed in Kubernetes 1.26, so 1.26 does not have it"),
         ("kubernetes: {version: '1.7', proxy: {mode: ipvs}}",
-         "1:44: kubernetes.proxy.mode: mode ipvs exists from Kubernetes 1.8 on, not in 1.7"),
+         "1:44: kubernetes.proxy.mode: mode ipvs exists from Kubernetes 1.8.0-beta.0 on, not in 1.7"),
         ("kubernetes: {version: 1.28, proxy: {mode: nftables}}",
          "1:43: kubernetes.proxy.mode: mode nftables exists from Kubernetes 1.29 on, not in 1.28"),
         ("kubernetes: {version: '1.0', proxy: {mode: iptables}}",
@@ -219,7 +219,7 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("expect: [{metric: p99, below: 1ms, fault: 0}]",
          "1:10: expect[0]: latency.p99 is not a figure of a fault; choose the time with"),
         ("expect: [{metric: outage, below: 1s, workload: load}]",
-         "1:10: expect[0]: outage is a figure of a fault and knows neither workload nor window"),
+         "1:10: expect[0]: outage is a figure of a fault and knows neither workload, endpoint nor window"),
         # calibration
         ("calibration: none.toml", "1:14: calibration.profile: cannot read"),
         ("calibration: linux-6.18-measurd",
