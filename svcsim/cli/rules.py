@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--only", multiple=True, metavar="LABEL", help="Of this variant of the comparison, by its label.")
 @click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", help="Change a value of the scenario; may be repeated.")
 @click.option(
-    "--part", type=click.Choice(["iptables", "ipset", "ipvsadm", "nft"]), help="Only what this tool prints, to pipe into it."
+    "--part", type=click.Choice(["iptables", "ip6tables", "ipset", "ipvsadm", "nft"]), help="Only what this tool prints."
 )
 @click.option("--diff", metavar="TIME|LABEL", help="What is other at this time, or in this variant or mode, as a unified diff.")
 @click.option("--save", "save_path", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")
