@@ -17,6 +17,7 @@ from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.store import InvalidError
 from svcsim.scenario.address import Destination
 from svcsim.scenario.faults import Apply, Fault, Scale
+from svcsim.scenario.history import mistakes_of_version
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.pending import pending_notes
 from svcsim.scenario.places import Places
@@ -85,6 +86,8 @@ class _Checks:
         if mistake is not None:
             asked = self.scenario.kubernetes.proxy.mode is not None
             yield self.places.problem(("kubernetes", "proxy", "mode") if asked else ("kubernetes", "version"), mistake)
+        yield from self._discovery()
+        yield from mistakes_of_version(self.scenario, self.scenario.origin.own, self.places)
         try:
             node_names: tuple[str, ...] | None = self.scenario.node_names
         except ValueError as error:
@@ -453,6 +456,18 @@ class _Checks:
                 profile.with_overrides({name: value})
             except UsageError as error:
                 yield self.places.problem(("calibration", "overrides", name), str(error))
+
+    def _discovery(self) -> Iterator[Problem]:
+        """What this version's cluster DNS does not have."""
+        kubernetes = self.scenario.kubernetes
+        mistake = kubernetes.dns_mistake()
+        if mistake is not None:
+            yield self.places.problem(("kubernetes", "dns", mistake[0]), mistake[1])
+        message = kubernetes.external_name_mistake()
+        own = self.scenario.origin.own
+        for obj, (file, line) in zip(own.objects, own.places, strict=True) if message is not None else ():
+            if isinstance(obj, Service) and obj.spec.type == "ExternalName":
+                yield Problem(file, line, 1, "", f"Service {obj.metadata.key}: {message}")
 
     def _servers(self) -> None:
         pods = self.there.pods

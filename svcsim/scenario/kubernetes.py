@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
 
+from svcsim.kube.features import feature_named
 from svcsim.kube.timings import Timings, load_timings
 from svcsim.scenario.ipvs import Ipvs
 from svcsim.scenario.quantities import Cidrs, Count, Duration, Family, Part, PositiveCount, PositiveDuration, Share, family_of
@@ -26,12 +27,17 @@ SCHEDULERS: tuple[Scheduler, ...] = ("rr", "wrr", "lc", "wlc", "dh", "sh", "sed"
 BACKENDS: tuple[Backend, ...] = ("legacy", "nft")
 DEFAULT_SCHEDULER: Scheduler = "rr"
 
-MODE_SINCE: dict[Mode, Minor] = {"userspace": (1, 0), "iptables": (1, 1), "ipvs": (1, 8), "nftables": (1, 29)}
-"""The first minor version with a mode (change logs of 1.1, 1.8.0-beta.0 and 1.29)."""
-MODE_UNTIL: dict[Mode, Minor] = {"userspace": (1, 26)}
-"""The first minor version without a mode."""
 IPTABLES_DEFAULT_SINCE: Minor = (1, 2)
 """iptables is the default mode from here on, userspace before."""
+
+COREDNS_SINCE: Minor = (1, 9)
+"""CoreDNS can be cluster DNS from here on (alpha in kubeadm, change log of 1.9)."""
+COREDNS_DEFAULT_SINCE: Minor = (1, 13)
+"""CoreDNS is the default for every installer from here on (change log of 1.13; kubeadm's from 1.11 on), kube-dns before."""
+NODE_LOCAL_SINCE: Minor = (1, 13)
+"""NodeLocal DNSCache (KEP-1024) is alpha in this version."""
+EXTERNAL_NAME_SINCE: Minor = (1, 7)
+"""The release of cluster DNS that answers for ExternalName (Kubernetes documentation, Service)."""
 
 _VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,3})(\.\d{1,4})?([-+][0-9A-Za-z.+-]{1,40})?")
 
@@ -77,10 +83,20 @@ class Proxy(Part):
         return self
 
 
+def _dns_version(value: object) -> object:
+    text = value.text if isinstance(value, WrittenFloat) else value
+    if not isinstance(text, str) or not _VERSION.fullmatch(text):
+        raise ValueError(f"a release of cluster DNS is expected, as '1.7', not {plain_kind(value)}")
+    return text.removeprefix("v")
+
+
 class Dns(Part):
     """Cluster DNS: pods behind the Service kube-dns."""
 
-    server: Literal["coredns", "kube-dns"] = "coredns"
+    server: Literal["coredns", "kube-dns"] | None = None
+    """Default: that of the Kubernetes version, coredns unless it is older than 1.13."""
+    version: Annotated[str, BeforeValidator(_dns_version)] | None = None
+    """Release of cluster DNS, such as `1.7`; default: new enough for what its Kubernetes has (1.7 came with 1.4)."""
     replicas: PositiveCount = 2
     domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=200)
     ttl_ns: Duration | None = None
@@ -167,6 +183,33 @@ class Kubernetes(Part):
         return "userspace" if self.minor is not None and self.minor < IPTABLES_DEFAULT_SINCE else "iptables"
 
     @property
+    def dns_server(self) -> Literal["coredns", "kube-dns"]:
+        """Which server cluster DNS is."""
+        if self.dns.server is not None:
+            return self.dns.server
+        return "kube-dns" if self.minor is not None and self.minor < COREDNS_DEFAULT_SINCE else "coredns"
+
+    def dns_mistake(self) -> tuple[str, str] | None:
+        """The key under `dns` that this version does not have, and why; None if nothing is wrong."""
+        if self.minor is None:
+            return None
+        if self.dns.server == "coredns" and self.minor < COREDNS_SINCE:
+            return "server", f"CoreDNS is cluster DNS from Kubernetes {_dotted(COREDNS_SINCE)} on, not in {self.version}"
+        if self.dns.node_local and self.minor < NODE_LOCAL_SINCE:
+            return "nodeLocal", f"NodeLocal DNSCache exists from Kubernetes {_dotted(NODE_LOCAL_SINCE)} on, not in {self.version}"
+        return None
+
+    def external_name_mistake(self) -> str | None:
+        """Why a Service of type ExternalName has no use with this release of cluster DNS, None if it has."""
+        match = _VERSION.fullmatch(self.dns.version or "")
+        if match is None or (int(match.group(1)), int(match.group(2))) >= EXTERNAL_NAME_SINCE:
+            return None
+        return (
+            f"type ExternalName needs cluster DNS {_dotted(EXTERNAL_NAME_SINCE)} or later, "
+            f"and kubernetes.dns.version is {self.dns.version}"
+        )
+
+    @property
     def scheduler(self) -> Scheduler:
         """The scheduler of IPVS."""
         return self.proxy.scheduler or DEFAULT_SCHEDULER
@@ -180,13 +223,9 @@ class Kubernetes(Part):
 
     def version_mistake(self) -> str | None:
         """What is wrong with this mode in this version, None if nothing is."""
-        minor, mode = self.minor, self.mode
-        if minor is None:
-            return None
-        if minor < MODE_SINCE[mode]:
-            since = ".".join(map(str, MODE_SINCE[mode]))
-            return f"mode {mode} exists from Kubernetes {since} on, not in {self.version}"
-        until = MODE_UNTIL.get(mode)
-        if until is not None and minor >= until:
-            return f"mode {mode} was removed in Kubernetes {'.'.join(map(str, until))}, so {self.version} does not have it"
-        return None
+        lack = "" if self.version is None else feature_named(f"mode-{self.mode}").lack(self.version)
+        return f"mode {self.mode} {lack}" if lack else None
+
+
+def _dotted(version: Minor) -> str:
+    return ".".join(map(str, version))

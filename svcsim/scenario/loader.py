@@ -70,6 +70,7 @@ def _loaded(text: str, file: str, base: Path, name: str, overrides: Mapping[str,
     found = in_order(reading.minor, reading.problems + problems)
     if found or scenario is None:
         raise InputError(found)
+    reading.manifests.spots.clear()
     return _without_expectations(scenario, left_out) if left_out else scenario
 
 
