@@ -91,7 +91,7 @@ def dns_objects(scenario: Scenario, *, asked: bool = False) -> list[KubeObject]:
         }
     )
     container = {
-        "name": dns.server,
+        "name": scenario.kubernetes.dns_server,
         "ports": [
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
@@ -99,7 +99,7 @@ def dns_objects(scenario: Scenario, *, asked: bool = False) -> list[KubeObject]:
     }
     deployment = Deployment.model_validate(
         {
-            "metadata": {"name": dns.server, "namespace": DNS_NAMESPACE, "labels": DNS_LABELS},
+            "metadata": {"name": scenario.kubernetes.dns_server, "namespace": DNS_NAMESPACE, "labels": DNS_LABELS},
             "spec": {
                 "replicas": dns.replicas,
                 "selector": {"matchLabels": DNS_LABELS},
@@ -125,7 +125,8 @@ class Naming:
         self.server = DnsServer(
             self.zone,
             DnsConfig(
-                dialect=dns.server, zones=(f"{dns.domain}.", *REVERSE_ZONES), ttl=ttl_ns // S, pods="insecure",
+                dialect=scenario.kubernetes.dns_server, zones=(f"{dns.domain}.", *REVERSE_ZONES), ttl=ttl_ns // S,
+                pods="insecure",
                 fallthrough=REVERSE_ZONES, own_service=(DNS_NAMESPACE, DNS_SERVICE), upstream=upstream,
             ),
         )
@@ -137,12 +138,13 @@ class Naming:
         minor = scenario.kubernetes.minor
         self._caches_cluster = dns.cache_cluster
         if self._caches_cluster is None:
-            self._caches_cluster = dns.server == "kube-dns" or (minor is not None and minor < COREDNS_CLUSTER_UNCACHED_SINCE)
+            was_cached = minor is not None and minor < COREDNS_CLUSTER_UNCACHED_SINCE
+            self._caches_cluster = was_cached or scenario.kubernetes.dns_server == "kube-dns"
         self._resolvers: dict[tuple[str, ClientResolver], Resolver] = {}
 
     def service(self, timings: Timings, clock: Clock) -> NameService:
         """What the pods of cluster DNS do with a question, each with a cache of its own."""
-        limits = DNSMASQ if self._dns.server == "kube-dns" else COREDNS
+        limits = DNSMASQ if self.server.config.dialect == "kube-dns" else COREDNS
         life_ns = self._dns.cache_ns
         cache = None if life_ns == 0 else replace(
             limits, success_ns=min(limits.success_ns, life_ns) if limits is DNSMASQ else life_ns,

@@ -44,7 +44,7 @@ def test_each_exit_code_has_its_meaning() -> None:
     assert codes == ["0", "1", "2", "3", "130"]
 
 
-@pytest.mark.parametrize("name", ["commands.md", "tutorial.md"])
+@pytest.mark.parametrize("name", ["commands.md", "discovery.md", "tutorial.md"])
 def test_each_command_of_the_page_prints_what_the_page_shows_but_for_figures(name: str, tmp_path: Path) -> None:
     """When one differs: `python -m tests.docs.transcripts docs/NAME` writes the outputs of now into the page."""
     for command, printed, now in replayed(page(name), tmp_path):
