@@ -9,7 +9,7 @@ Source: pkg/proxy/servicechangetracker.go, endpointschangetracker.go, endpointsl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.service import Service
@@ -33,11 +33,18 @@ class Snapshot:
 
 
 class Catalogue:
-    """Reads Services and slices for the nodes of one family, each object once; the last few revisions stay at hand."""
+    """Reads Services and slices for the nodes of one family, each object once; the last few revisions stay at hand.
 
-    def __init__(self, family: IPFamily = "IPv4", *, load_balancer_ip_mode: bool = True) -> None:
+    Without `terminating_endpoints` (feature gate ProxyTerminatingEndpoints) an endpoint that terminates serves no longer, also
+    where there is no other.
+    """
+
+    def __init__(
+        self, family: IPFamily = "IPv4", *, load_balancer_ip_mode: bool = True, terminating_endpoints: bool = True
+    ) -> None:
         self.family: IPFamily = family
         self.ip_mode = load_balancer_ip_mode
+        self._terminating_endpoints = terminating_endpoints
         self.reads = 0
         self._services: dict[str, list[tuple[Service, Ports]]] = {}
         self._endpoints: dict[str, list[tuple[Slices, EndpointsByPort]]] = {}
@@ -65,6 +72,11 @@ class Catalogue:
         self.reads += 1
         namespace, _, name = key.partition("/")
         fresh = endpoints_by_port(namespace, name, slices, self.family)
+        if not self._terminating_endpoints:
+            fresh = {
+                port: tuple(replace(each, serving=False) if each.terminating else each for each in found)
+                for port, found in fresh.items()
+            }
         fresh = next((found for _, found in known if found == fresh), fresh)
         known.insert(0, (slices, fresh))
         del known[_REMEMBERED:]

@@ -17,6 +17,7 @@ from svcsim.engine.journal import Happening
 from svcsim.engine.streams import permuted, splitmix64, stream_seed
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.service import Service
+from svcsim.kube.features import feature_named
 from svcsim.kube.timings import Timings
 from svcsim.kubeproxy.change_tracker import Catalogue, Changes, ChangeTracker, Snapshot
 from svcsim.kubeproxy.conntrack_cleanup import stale_entries
@@ -127,9 +128,14 @@ class Proxies:
         self._shared: dict[IPFamily, _Shared] = {}
         services, slices = list(services), list(slices)
         for family in scenario.cluster.network.node_families:
-            catalogue = Catalogue(family)
+            catalogue = Catalogue(family, terminating_endpoints=self._has("proxy-terminating-endpoints"))
             self._shared[family] = _Shared(catalogue, catalogue.snapshot(services, slices))
         self.without_ipvs: set[str] = set()
+
+    def _has(self, feature: str) -> bool:
+        """Whether the scenario's version does something (`svcsim.kube.features`); every version that is not named does."""
+        version = self._scenario.kubernetes.version
+        return version is None or not feature_named(feature).lack(version)
 
     def mode_of(self, machine: Machine) -> str:
         """The mode in which kube-proxy starts on a node: the scenario's, or iptables where IPVS's kernel modules are missing.

@@ -50,6 +50,17 @@ def test_each_says_first_what_it_asks(name):
     assert first.endswith("?")
 
 
+def test_each_age_of_kubernetes_treats_the_same_traffic_and_the_same_crash_as_it_did():
+    path = FOLDER.parent / "history" / "versions.yaml"
+    comparison = svcsim.run(path)
+    assert [verdict.text for verdict in evaluate(svcsim.load(path).expectations(), comparison) if not verdict.holds] == []
+    cpu = {variant.label: variant.proxy_cpu_ns for variant in comparison}
+    assert min(cpu, key=cpu.__getitem__) == "1.29 (nftables)"
+    assert max(cpu, key=cpu.__getitem__) == "1.0 (userspace)"
+    latencies = {variant.label: variant.latency.p50 for variant in comparison}
+    assert max(latencies, key=latencies.__getitem__) == "1.0 (userspace)"
+
+
 def test_two_pods_and_one_under_local_get_a_quarter_a_quarter_and_half():
     [variant] = outcome("loadbalancer-local")
     answers = variant.measured.answered_by()

@@ -198,6 +198,18 @@ def test_the_recent_list_of_iptables_keeps_100_clients_an_endpoint_and_other_mod
     assert (strayed == 0) if loyal else strayed > 20
 
 
+@pytest.mark.parametrize(("version", "served"), [("1.25", False), ("1.26", True)])
+def test_endpoints_that_terminate_serve_where_no_other_is_left_from_1_26_on(version, served):
+    every_pod = {"at": "2s", "delete": {"labels": {"app": "web"}}}
+    pause = {"preStop": {"exec": {"command": ["sleep", "5"]}}}
+    seen = see(every_pod, run__duration="6s", **{
+        "kubernetes.version": version, "kubernetes.timings.containerStart": "4s",
+        "manifests[deployment/web].spec.template.spec.containers[0].lifecycle": pause,
+    })
+    assert (seen.failed() == 0) is served
+    assert seen.failed(2.5, 5.0) == (0 if served else len(seen.between(2.5, 5.0)))
+
+
 def test_external_names_lead_to_a_host_outside():
     text = """
 cluster: {outside: [{name: db.example.com, address: 203.0.113.50, servers: [{port: 5432}]}]}
