@@ -117,6 +117,10 @@ class Switchboard:
         """Connect a watch to the pods of a node (field selector `spec.nodeName`)."""
         self._pods_by_node.setdefault(node, []).append(watch)
 
+    def watchers(self, kind: str) -> int:
+        """How many watch all objects of a kind."""
+        return len(self._by_kind.get(kind, ()))
+
     def _changed(self, event: Event) -> None:
         for watch in self._by_kind[event.obj.kind]:
             watch.push(event)

@@ -34,6 +34,7 @@ from svcsim.kube.informer import Informer
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.kubelet import Kubelet
 from svcsim.kube.probing import Prober
+from svcsim.kube.propagation import Propagation
 from svcsim.kube.runtime import ContainerRuntime
 from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.settling import Settling, load_objects
@@ -128,6 +129,7 @@ class ControlPlane:
         self.store.admit(Service.__name__, self.registry)
         self.store.admit(Pod.__name__, _PodAdmission(timings.node_toleration_ns // S))
         self._board = Switchboard(self.store)
+        self.propagation = Propagation(self.store, self._board)
         self._node_clients: dict[str, list[Client]] = {}
         self._manager = Informer(self.client("kube-controller-manager"), MANAGER_KINDS)
         self._scheduling = Informer(self.client("kube-scheduler"), (Pod, Node))

@@ -167,6 +167,10 @@ def _part(part: str) -> Callable[[Selection], float]:
     return lambda selection: selection.parts()[part]
 
 
+def _api_bytes(resource: str) -> Callable[[Result], float]:
+    return lambda result: result.counters.api_bytes.get(resource, 0)
+
+
 def _metrics() -> Iterator[Metric]:
     def metric(name: str, unit: Unit, words: str, figure: Callable[[Selection], float]) -> Metric:
         return Metric(name, unit, words, False, _of_requests(figure))
@@ -209,6 +213,11 @@ def _metrics() -> Iterator[Metric]:
     )
     yield of_run("kernel_cpu", duration, "the kernel share of it", lambda r: r.kernel_cpu_ns)
     yield of_run("packets_dropped", count, "packets dropped for any cause", lambda r: r.packets_dropped)
+    words = "bytes that the API server sent of Services, Endpoints and EndpointSlices to all who watch them"
+    yield of_run("api_bytes", count, words, lambda r: r.api_bytes)
+    for resource in ("services", "endpoints", "endpointslices"):
+        words = f"of these, bytes of {resource}"
+        yield of_run(f"api_bytes.{resource}", count, words, _api_bytes(resource))
     words = "from the fault until the last failing request was sent"
     yield of_fault("outage", duration, words, lambda f: f.outage_ns)
     words = "time in which requests failed and none succeeded"

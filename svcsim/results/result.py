@@ -42,6 +42,12 @@ class Counters:
     connections: int = 0
     events: int = 0
     conntrack_peak: dict[str, int] = field(default_factory=dict)
+    api_writes: dict[str, int] = field(default_factory=dict)
+    """Changes by resource: services, endpoints, endpointslices."""
+    api_bytes: dict[str, int] = field(default_factory=dict)
+    """What the API server sent of these to all who watch, in protobuf."""
+    api_largest_bytes: dict[str, int] = field(default_factory=dict)
+    """The largest object of each."""
     simulated_ns: int = 0
     """When the last request had ended and the run stopped."""
 
@@ -117,6 +123,11 @@ class Result(Figures):
     def kernel_cpu_ns(self) -> int:
         """CPU of packet processing on all nodes together."""
         return sum(self.counters.kernel_cpu_ns.values())
+
+    @property
+    def api_bytes(self) -> int:
+        """Bytes that the API server sent of Services, Endpoints and slices to all who watch them."""
+        return sum(self.counters.api_bytes.values())
 
     @property
     def packets_dropped(self) -> int:

@@ -14,6 +14,7 @@ from svcsim.calibration.profile import Profile
 from svcsim.datapath.fabric import Fabric
 from svcsim.engine.journal import Journal
 from svcsim.errors import SimulationError
+from svcsim.kube.propagation import Propagation
 from svcsim.results.records import Requests
 from svcsim.results.result import Counters, Provenance, Result
 from svcsim.results.selection import Names
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from svcsim.world.clients import Clients
 
 
-def counters_of(fabric: Fabric, proxy_cpu_ns: dict[str, int], requests: Requests, events: int, now_ns: int) -> Counters:
+def counters_of(
+    fabric: Fabric, proxy_cpu_ns: dict[str, int], requests: Requests, events: int, now_ns: int, propagation: Propagation
+) -> Counters:
     """What the world counted beside its requests.
 
     Packets are conserved: SimulationError if what was sent is not what was delivered or dropped.
@@ -48,6 +51,9 @@ def counters_of(fabric: Fabric, proxy_cpu_ns: dict[str, int], requests: Requests
         connections=int((requests.flags & 1).sum()),
         events=events,
         conntrack_peak={host.name: host.conntrack.peak for host in nodes},
+        api_writes={resource: sent.writes for resource, sent in propagation.sent.items()},
+        api_bytes={resource: sent.bytes for resource, sent in propagation.sent.items()},
+        api_largest_bytes={resource: sent.largest_bytes for resource, sent in propagation.sent.items()},
         simulated_ns=now_ns,
     )
 

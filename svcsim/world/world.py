@@ -61,6 +61,8 @@ SETTLE_LIMIT_NS = 60 * S
 DRAIN_LIMIT_NS = 3600 * S
 """How long after its end a run waits for requests; a request that ends later than this has broken a law."""
 PROGRESS_STEPS = 200
+SLICE_PROXYING = (1, 19)
+"""From this version on kube-proxy watches EndpointSlices by default; before, Endpoints."""
 
 
 @dataclass(slots=True)
@@ -152,6 +154,9 @@ class World:
         control.settle([*objects, *generated], self.containers, self.probes)
         for piece in control.store.each(EndpointSlice):
             self._note_endpoints(piece)
+        version = self.scenario.kubernetes.minor
+        control.propagation.nodes = len(self.machines)
+        control.propagation.of_endpoints = version is not None and version < SLICE_PROXYING
         self.naming.follow(control.client("coredns"))
         self.environments.follow(control.client("kubelet"))
         self.proxies = Proxies(
@@ -309,7 +314,7 @@ class World:
         return result_of(
             self.scenario, self.label, self.replication, requests, self.journal,
             names_of(self.scenario, fabric, self.containers.endpoint_names, behind),
-            counters_of(fabric, cpu, requests, self.clock.events_scheduled, self.clock.now),
+            counters_of(fabric, cpu, requests, self.clock.events_scheduled, self.clock.now, self.control.propagation),
             provenance_of(
                 self.scenario, resolved_yaml(self.scenario), self.seed, self.label, self.profile, self.costs.mode_key
             ),
