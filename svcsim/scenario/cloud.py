@@ -6,8 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from svcsim.scenario.quantities import Cidr, Duration, Part, PositiveCount, PositiveDuration
+from svcsim.scenario.quantities import Cidrs, Duration, Family, Part, PositiveCount, PositiveDuration
 from svcsim.units import S
+
+DEFAULT_ADDRESSES: dict[Family, str] = {"IPv4": "198.51.100.0/24", "IPv6": "2001:db8:51::/120"}
 
 
 class BalancerHealthCheck(Part):
@@ -37,8 +39,9 @@ class Cloud(Part):
     """Who makes balancers: a cloud controller manager beside the cluster, or nobody."""
     ip_mode: Literal["VIP", "Proxy"] = "VIP"
     """Packets reach the node with the balancer's address, or the balancer connects to a node port itself."""
-    addresses: Cidr = "198.51.100.0/24"
-    """Balancers get addresses of this block, from the second on; the first is that of their health checks."""
+    addresses: Cidrs = (DEFAULT_ADDRESSES["IPv4"],)
+    """Balancers get addresses of this block, from the second on; the first is that of their health checks. Default: a block of
+    each family that Services have."""
     provisioning_ns: Duration = 30 * S
     """From the call that makes a balancer until it has its address."""
     update_ns: Duration = 5 * S

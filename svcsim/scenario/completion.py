@@ -12,6 +12,7 @@ from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import Deployment
 from svcsim.kube.manifests import Manifests
 from svcsim.scenario.address import Destination
+from svcsim.scenario.cloud import DEFAULT_ADDRESSES
 from svcsim.scenario.cluster import DEFAULT_NODE_CIDR, DEFAULT_POD_CIDR, Cluster
 from svcsim.scenario.generator import IPV6_ENDPOINT_CIDR, ServiceGenerator
 from svcsim.scenario.model import Origin, Scenario
@@ -69,7 +70,7 @@ def complete(
 
 
 def _with_networks(scenario: Scenario) -> Cluster:
-    """The cluster with blocks for pods and nodes, where none are given, of the families that Services and pods have."""
+    """The cluster with blocks for pods, nodes and balancers, where none are given, of the families that there are."""
     network = scenario.cluster.network
     given = network.model_fields_set
     pods, nodes = network.pod_cidr, network.node_cidr
@@ -77,9 +78,18 @@ def _with_networks(scenario: Scenario) -> Cluster:
         pods = tuple(DEFAULT_POD_CIDR[family] for family in scenario.kubernetes.families)
     if "node_cidr" not in given:
         nodes = tuple(DEFAULT_NODE_CIDR[family_of(block)] for block in pods)
-    if (pods, nodes) == (network.pod_cidr, network.node_cidr):
+    cloud = scenario.cluster.cloud
+    balancers = cloud.addresses
+    if "addresses" not in cloud.model_fields_set:
+        balancers = tuple(DEFAULT_ADDRESSES[family] for family in scenario.kubernetes.families)
+    if (pods, nodes, balancers) == (network.pod_cidr, network.node_cidr, cloud.addresses):
         return scenario.cluster
-    return scenario.cluster.model_copy(update={"network": network.model_copy(update={"pod_cidr": pods, "node_cidr": nodes})})
+    return scenario.cluster.model_copy(
+        update={
+            "network": network.model_copy(update={"pod_cidr": pods, "node_cidr": nodes}),
+            "cloud": cloud.model_copy(update={"addresses": balancers}),
+        }
+    )
 
 
 def _with_endpoint_cidr(generator: ServiceGenerator, scenario: Scenario) -> ServiceGenerator:

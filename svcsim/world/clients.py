@@ -332,7 +332,7 @@ class Clients:
         if to.is_address:
             return parse_address(to.host)
         if to.is_load_balancer:
-            return self._balancer_address(model) if model.resolve.policy == "never" else 0
+            return self._balancer_address(model, source) if model.resolve.policy == "never" else 0
         if model.resolve.policy != "never" and self._resolver_of(source.namespace, model.resolver) is not None:
             return 0
         service = self._service(model)
@@ -344,11 +344,13 @@ class Clients:
             )
         return self._reachable(tuple(map(parse_address, service.spec.cluster_ips)), model, source)
 
-    def _balancer_address(self, model: WorkloadModel) -> int:
-        """The address at which the Service's balancer answers now, as a public name's record would tell it; 0 without one."""
+    def _balancer_address(self, model: WorkloadModel, source: Source) -> int:
+        """The address at which the Service's balancer answers now, as a public name's records would tell it; 0 without one."""
         service = self._service(model)
         points = service.status.load_balancer.ingress if service is not None else ()
-        return next((parse_address(point.ip) for point in points if point.ip), 0)
+        addresses = [parse_address(point.ip) for point in points if point.ip]
+        wanted = [each for each in addresses if model.family is None or is_ipv6(each) == (model.family == "IPv6")]
+        return next(iter(in_order(wanted, source.namespace.towards)), 0)
 
     def _reachable(self, addresses: tuple[int, ...], model: WorkloadModel, source: Source) -> int:
         """The first of a Service's or a node's addresses that a client can send to, of the family that the workload asks for."""
@@ -366,7 +368,7 @@ class Clients:
             on_address(0)  # what a container was started without it will never have
             return
         if self._to(group.model).is_load_balancer:
-            on_address(self._balancer_address(group.model))
+            on_address(self._balancer_address(group.model, source))
             return
         resolver = self._resolver_of(source.namespace, group.model.resolver)
         assert resolver is not None

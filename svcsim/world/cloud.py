@@ -8,7 +8,7 @@ not pass the balancer. One of mode Proxy is a host of its own that connects to n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from svcsim.datapath.host import Host, Namespace
 from svcsim.datapath.network import Network
@@ -30,6 +30,7 @@ from svcsim.network.balancer import Balancer, Member, Thresholds
 from svcsim.scenario.cloud import Cloud as CloudModel
 from svcsim.scenario.faults import Apply
 from svcsim.scenario.model import Scenario
+from svcsim.scenario.quantities import Family, family_of
 from svcsim.workload.prober import Prober
 from svcsim.world.balancer_ports import BalancerPort, balancer_process
 
@@ -45,9 +46,19 @@ def has_balancers(scenario: Scenario) -> bool:
     return any(isinstance(obj, Service) and wants_balancer(obj) for obj in (*scenario.objects, *applied))
 
 
-def check_address(model: CloudModel) -> Address:
-    """The address from which balancers check the health of nodes."""
-    return parse_address(str(ip_network(model.addresses).network_address + 1))
+def check_addresses(model: CloudModel) -> tuple[Address, ...]:
+    """The addresses, one a family, from which balancers check the health of nodes."""
+    return tuple(parse_address(str(ip_network(block).network_address + 1)) for block in model.addresses)
+
+
+def balancer_families(service: Service, cluster: Sequence[Family]) -> tuple[Family, ...]:
+    """The families of a Service, also before the API server has filled them in; `cluster`: those there are, the default first."""
+    spec = service.spec
+    given = spec.ip_families or tuple(family_of(address) for address in spec.cluster_ips or (spec.cluster_ip,) if address)
+    families = dict.fromkeys(given or cluster[:1])
+    if spec.ip_family_policy in ("PreferDualStack", "RequireDualStack"):
+        families |= dict.fromkeys(cluster)
+    return tuple(families)
 
 
 class Cloud:
@@ -68,7 +79,8 @@ class Cloud:
         self._thresholds = Thresholds(check.healthy_threshold, check.unhealthy_threshold)
         self._balancers: dict[str, Balancer] = {}
         self._services: dict[str, Service] = {}
-        self._taken: set[Address] = {self._host.address}  # type: ignore[arg-type]
+        self._families = scenario.kubernetes.families
+        self._taken: set[int] = set(self._host.namespace.addresses)
         self._checks: dict[tuple[str, str], int] = {}
         self._settled = False
         self.provisioning_ns = self._model.provisioning_ns
@@ -85,7 +97,7 @@ class Cloud:
         if not any(point.ip for point in ingress):
             if self._refusal(service):
                 return service
-            ingress = (self._point(self._address_for(service)),)
+            ingress = tuple(map(self._point, self._addresses_for(service)))
         self._taken.update(parse_address(point.ip) for point in ingress if point.ip)
         status = service.status.model_copy(update={"load_balancer": LoadBalancerStatus(ingress=ingress)})
         finalizers = dict.fromkeys((*service.metadata.finalizers, FINALIZER))
@@ -101,8 +113,9 @@ class Cloud:
         for service in self._control.store.list(Service):
             if wants_balancer(service) and service.status.load_balancer.ingress:
                 self._put(service, controller.nodes())
-                for member in self._balancers[service.metadata.key].members.values():
-                    member.healthy = self._is_able(service, member)
+                for place, _ in _places(service):
+                    for member in self._balancers[place].members.values():
+                        member.healthy = self._is_able(service, member)
             elif wants_balancer(service):
                 controller.resync(service)
         self._settled = True
@@ -123,13 +136,14 @@ class Cloud:
         refusal = self._refusal(service)
         if refusal:
             raise CloudError(refusal)
-        known = self._balancers.get(service.metadata.key)
-        address = known.address if known is not None else self._address_for(service)
-        self._taken.add(address)
+        key = service.metadata.key
+        known = key in self._balancers
+        points = self._services[key].status.load_balancer.ingress if known else tuple(
+            map(self._point, self._addresses_for(service))
+        )
+        self._taken.update(parse_address(point.ip) for point in points)
         service = service.model_copy(
-            update={"status": service.status.model_copy(
-                update={"load_balancer": LoadBalancerStatus(ingress=(self._point(address),))}
-            )}
+            update={"status": service.status.model_copy(update={"load_balancer": LoadBalancerStatus(ingress=points)})}
         )
         self._put(service, nodes)
         self._tell(service, "ensured")
@@ -142,12 +156,15 @@ class Cloud:
 
     def remove(self, service: Service) -> None:
         """Take the balancer away."""
-        balancer = self._balancers.pop(service.metadata.key, None)
-        if balancer is not None:
-            del self._services[service.metadata.key]
+        known = self._services.get(service.metadata.key)
+        if known is None:
+            return
+        for place, _ in _places(known):
+            balancer = self._balancers.pop(place)
+            del self._services[place]
             self._taken.discard(balancer.address)
             self._disconnect(balancer)
-            self._tell(service, "removed")
+        self._tell(service, "removed")
 
     def _refusal(self, service: Service) -> str:
         """Why the provider can make no balancer for this Service; empty if it can."""
@@ -168,10 +185,18 @@ class Cloud:
     def _point(self, address: Address) -> LoadBalancerIngress:
         return LoadBalancerIngress(ip=format_address(address), ip_mode=self._model.ip_mode)
 
-    def _address_for(self, service: Service) -> Address:
+    def _addresses_for(self, service: Service) -> tuple[Address, ...]:
+        """An address of each family of the Service that there is a block of."""
         if service.spec.load_balancer_ip:
-            return parse_address(service.spec.load_balancer_ip)
-        block = ip_network(self._model.addresses)
+            return (parse_address(service.spec.load_balancer_ip),)
+        blocks = {family_of(text): ip_network(text) for text in self._model.addresses}
+        families = balancer_families(service, self._families)
+        found = tuple(self._free_address(blocks[family]) for family in families if family in blocks)
+        if not found:
+            raise CloudError(f"there is no address of {' or '.join(families)} in {', '.join(self._model.addresses)}")
+        return found
+
+    def _free_address(self, block: IPv4Network | IPv6Network) -> Address:
         for number in range(2, block.num_addresses - 1):
             address = parse_address(str(block.network_address + number))
             if address not in self._taken:
@@ -181,10 +206,11 @@ class Cloud:
     # ---- balancers on the network ------------------------------------------------------------------------------------
 
     def _put(self, service: Service, nodes: Sequence[Node]) -> None:
-        key = service.metadata.key
-        spec, point = service.spec, service.status.load_balancer.ingress[0]
-        if not point.ip:
-            return
+        for place, point in _places(service):
+            self._put_point(place, point, service, nodes)
+
+    def _put_point(self, key: str, point: LoadBalancerIngress, service: Service, nodes: Sequence[Node]) -> None:
+        spec = service.spec
         old = self._balancers.get(key)
         if old is not None:
             self._disconnect(old)
@@ -279,8 +305,16 @@ class Cloud:
         if member is not None and member.judge(success, self._thresholds):
             fabric = self._network.fabric
             fabric.journal.add(
-                fabric.clock.now, Happening.TARGET_HEALTH, name, service=key, healthy="yes" if member.healthy else "no"
+                fabric.clock.now, Happening.TARGET_HEALTH, name, service=self._services[key].metadata.key,
+                healthy="yes" if member.healthy else "no",
             )
+
+
+def _places(service: Service) -> list[tuple[str, LoadBalancerIngress]]:
+    """Under which name each address of a Service's balancer is known here: the Service's, and for a second one another."""
+    points = [point for point in service.status.load_balancer.ingress if point.ip]
+    key = service.metadata.key
+    return [(f"{key}/{number}" if number > 1 else key, point) for number, point in enumerate(points, 1)]
 
 
 class RouteOfBalancer:

@@ -15,7 +15,7 @@ from svcsim.linux.tcp import TcpTimers
 from svcsim.network.topology import Defaults, Edge, Topology, Vertex
 from svcsim.scenario.model import Scenario
 from svcsim.world.addressing import Machine
-from svcsim.world.cloud import CLOUD_HOST, check_address, has_balancers
+from svcsim.world.cloud import CLOUD_HOST, check_addresses, has_balancers
 
 UNTRACKED = 1 << 40
 """Entries that a host outside the cluster may hold: it tracks nothing."""
@@ -115,5 +115,5 @@ def fabric_of(
     for outside in scenario.cluster.outside:
         add(outside.name, tuple(map(parse_address, outside.address)), 1, UNTRACKED, is_node=False)
     if has_balancers(scenario):
-        add(CLOUD_HOST, (check_address(scenario.cluster.cloud),), 1, UNTRACKED, is_node=False)
+        add(CLOUD_HOST, check_addresses(scenario.cluster.cloud), 1, UNTRACKED, is_node=False)
     return fabric

@@ -92,6 +92,23 @@ def test_datagrams_of_both_families_are_answered(mode):
         assert len(seen.answered()) == 3
 
 
+@pytest.mark.parametrize("ip_mode", ["VIP", "Proxy"])
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+def test_a_balancer_has_an_address_of_each_family_of_its_service(ip_mode, family):
+    settings = {
+        "text": NODE_PORT.replace("type: NodePort", "type: LoadBalancer"), "workloads__0__from": "outside/user",
+        "workloads__0__to": "loadBalancer://web.default:80", "cluster__cloud": {"ipMode": ip_mode}, **IPV6_FIRST, **USER,
+    }
+    world = build(small(workloads__0__family=family, **settings))
+    points = world.store.require(Service, "default/web").status.load_balancer.ingress
+    assert [point.ip for point in points] == ["2001:db8:51::2", "198.51.100.2"]
+    seen = see(run__duration="3s", workloads__0__family=family, workloads__0__timeout="2s", **settings)
+    assert seen.failed() == 0
+    assert len(seen.answered()) == 3
+    assert families_of_targets(small(workloads__0__family=family, **settings)) == {family}
+    assert families_of_targets(small(**settings)) == {"IPv6"}
+
+
 def test_an_address_of_ipv6_is_a_destination():
     address = str(pod_addresses(small(text=DUAL, **IPV4_FIRST))[1])
     seen = see(text=DUAL, run__duration="2s", workloads__0__to=f"http://[{address}]:8080", **IPV4_FIRST)
