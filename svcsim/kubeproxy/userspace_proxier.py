@@ -71,6 +71,7 @@ class UserspacePath:
         self._services: dict[tuple[int, int, int], tuple[int, int]] = {}
         self._node_ports: dict[tuple[int, int], tuple[int, int]] = {}
         self._rules = 0
+        self._node_port_rules = 0
 
     def use(self, portals: tuple[Portal, ...]) -> None:
         """Work from these portals from now on, in the order of their rules."""
@@ -84,7 +85,9 @@ class UserspacePath:
                 key = (address, portal.info.protocol_number, portal.info.port)
                 self._services.setdefault(key, (portal.proxy_port, position))
         self._rules = position
-        for place, portal in enumerate((portal for portal in portals if portal.info.node_port), 1):
+        with_node_port = [portal for portal in portals if portal.info.node_port]
+        self._node_port_rules = len(with_node_port)
+        for place, portal in enumerate(with_node_port, 1):
             key2 = (portal.info.protocol_number, portal.info.node_port)
             self._node_ports.setdefault(key2, (portal.proxy_port, place))
 
@@ -103,7 +106,7 @@ class UserspacePath:
                 return Decision(
                     Verdict.DNAT, node_ip, proxy_port, service_rules=self._rules + place, rules=rules + place
                 )
-            count = len(self._node_ports)
+            count = self._node_port_rules
             return Decision(
                 Verdict.NO_MATCH, packet.destination, packet.destination_port, service_rules=self._rules + count,
                 rules=rules + count,
