@@ -198,9 +198,12 @@ def _endpoint(text: str) -> tuple[int, int]:
     return address, port
 
 
+_RECENT_OPTIONS = ("--name", "--rcheck", "--seconds", "--reap", "--set", "--mask", "--rsource")
+
+
 def _recent(words: Words) -> Match:
     name, seconds, reap, kind = "DEFAULT", 0, False, ""
-    while words.peek() in ("--name", "--rcheck", "--seconds", "--reap", "--set", "--mask", "--rsource"):
+    while words.peek() in _RECENT_OPTIONS:
         option = words.take()
         if option == "--name":
             name = words.take()
@@ -213,7 +216,8 @@ def _recent(words: Words) -> Match:
             reap = True
         elif option in ("--set", "--rcheck"):
             kind = option
-    if words.peek().startswith("--") or words.peek() == "!" or not kind:
+    further = words.peek(1) if words.peek() == "!" else words.peek()
+    if not kind or (further.startswith("--") and further not in _OPTIONS) or further in _RECENT_OPTIONS:
         raise ValueError("an option of recent")
     return RecentSet(name) if kind == "--set" else RecentCheck(name, seconds, reap)
 

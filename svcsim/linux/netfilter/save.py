@@ -20,6 +20,7 @@ from svcsim.linux.address import is_ipv6
 from svcsim.linux.netfilter.rules import (
     Comment,
     ConnectionMark,
+    ConntrackState,
     Destination,
     DestinationPort,
     InInterface,
@@ -63,12 +64,16 @@ _UNQUOTED = re.compile(r"[-_0-9A-Za-z]+")
 _ESCAPED = re.compile(r"([\"\\'])")
 _FIRST: tuple[type[Match], ...] = (Source, Destination, InInterface, OutInterface)
 _ALL_BITS = 0xFFFFFFFF
+_STATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKED", "SNAT", "DNAT")
 
 
 def canonical(rule: Rule) -> Rule:
-    """The rule with its matches in the order in which `iptables-save` prints them; it means the same."""
-    first = [match for kind in _FIRST for match in rule.matches if isinstance(match, kind)]
-    rest = [match for match in rule.matches if not isinstance(match, _FIRST)]
+    """The rule with its matches in the order in which `iptables-save` prints them, without blocks that hold every address.
+
+    It means the same.
+    """
+    first = [match for kind in _FIRST for match in rule.matches if isinstance(match, kind) and not _is_any(match)]
+    rest = [_in_order(match) for match in rule.matches if not isinstance(match, _FIRST)]
     ports = [match for match in rest if _is_of_protocol(match)]
     if ports:
         rest = [match for match in rest if not _is_of_protocol(match)]
@@ -76,6 +81,18 @@ def canonical(rule: Rule) -> Rule:
         rest[at + 1 : at + 1] = ports
     bare = [match for match in rest if isinstance(match, Protocol) and match.bare]
     return Rule((*first, *bare, *(match for match in rest if match not in bare)), rule.target, rule.written)
+
+
+def _in_order(match: Match) -> Match:
+    """States of connections come in the kernel's order."""
+    if not isinstance(match, ConntrackState):
+        return match
+    known = [state for state in _STATES if state in match.states]
+    return ConntrackState((*known, *(state for state in match.states if state not in _STATES)), match.negated)
+
+
+def _is_any(match: Match) -> bool:
+    return isinstance(match, Source | Destination) and match.block.length == 0 and not match.negated
 
 
 def _is_of_protocol(match: Match) -> bool:
