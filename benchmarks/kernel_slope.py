@@ -1,12 +1,13 @@
 """What a rule of the linear Service list costs in this machine's kernel, beside what the calibration profile says.
 
-    python -m benchmarks.kernel_slope [--rounds 40] [--rules 0 2000 10000]
+    python -m benchmarks.kernel_slope [--rounds 40] [--rules 0 2000 10000] [--cold]
 
 Needs root, network namespaces and iptables. For each back end and length of the list there are three namespaces, client, node and
 server, all at once; rounds visit them in random order. One process, pinned to a core, owns both sockets, so that `connect()` and
 `send()` return when the packet has been through: there is no wake-up in a figure. Each timed packet is the first of its flow. The
 figure of a list is the least of its rounds' medians, which is what the machine can do when nobody disturbs it; a slope is the
-difference of two, divided by the rules between them. Python's own time is in both and so in neither.
+difference of two, divided by the rules between them. Python's own time is in both and so in neither. With `--cold` each visit
+also times one datagram after 64 MiB of other memory have been read; medians of these, for which the profile has no entry.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from tests.kernel.namespaces import Namespace, missing  # noqa: E402
 BACKENDS = {"iptables-legacy": None, "iptables-nft": "nft"}
 LENGTHS = (0, 2000, 10000)
 BATCH = 12
+OTHER_MEMORY = 64 << 20
 VIP, CLIENT, SERVER, PORT = "10.96.0.1", "10.200.1.1", "10.200.2.1", 8080
 _FIRST_OTHER = int(parse_address("10.97.0.0"))
 
@@ -79,6 +81,7 @@ class Path:
     backend: str
     length: int
     medians: dict[int, list[int]] = field(default_factory=lambda: {TCP: [], UDP: []})
+    cold: list[int] = field(default_factory=list)
     port: int = 20000
 
     def __post_init__(self) -> None:
@@ -108,6 +111,12 @@ class Path:
             with self.client.inside():
                 taken = [self.first_packet(protocol) for _ in range(BATCH)]
             self.medians[protocol].append(int(statistics.median(taken[2:])))
+
+    def measure_cold(self, other: bytes) -> None:
+        """One datagram when caches hold something else."""
+        bytes(memoryview(other)[::64])
+        with self.client.inside():
+            self.cold.append(self.first_packet(UDP))
 
     def first_packet(self, protocol: int) -> int:
         """Nanoseconds of a connect(), or of the first send() of a flow."""
@@ -151,18 +160,21 @@ class Slope:
     longer: int
     first_packet_us: float
     measured_ns: float
-    profile_ns: float
+    profile_ns: float | None
 
 
-def slopes(lengths: Sequence[int] = LENGTHS, rounds: int = 40, seed: int = 1) -> list[Slope]:
+def slopes(lengths: Sequence[int] = LENGTHS, rounds: int = 40, seed: int = 1, *, cold: bool = False) -> list[Slope]:
     """Measure; AssertionError if the kernel refuses the rules, TimeoutError if packets do not arrive."""
     profile, order = load_profile(), random.Random(seed)
     affinity = os.sched_getaffinity(0)
     paths = [Path(backend, length) for backend in BACKENDS for length in lengths]
+    other = b"\1" * OTHER_MEMORY if cold else b""
     try:
         os.sched_setaffinity(0, {max(affinity)})
         for _ in range(rounds):
             for path in order.sample(paths, len(paths)):
+                if cold:
+                    path.measure_cold(other)
                 path.measure()
     finally:
         os.sched_setaffinity(0, affinity)
@@ -179,6 +191,10 @@ def slopes(lengths: Sequence[int] = LENGTHS, rounds: int = 40, seed: int = 1) ->
                 expected = costs.service_rules_ns(longer, protocol) - costs.service_rules_ns(shorter, protocol)
                 first_us = by_length[longer].least(protocol) / 1000
                 found.append(Slope(backend, word, shorter, longer, first_us, taken / more, expected / more))
+        for shorter, longer in pairwise(lengths) if cold else ():
+            medians = [statistics.median(by_length[length].cold) for length in (shorter, longer)]
+            slope = (medians[1] - medians[0]) / (longer - shorter)
+            found.append(Slope(backend, "UDP, cold", shorter, longer, medians[1] / 1000, slope, None))
     return found
 
 
@@ -190,10 +206,10 @@ def table(found: Sequence[Slope]) -> str:
     ]
     for each in found:
         between = f"{each.shorter:,} to {each.longer:,}"
-        lines.append(
-            f"  {each.backend:17}{each.protocol:13}{between:>16}{each.first_packet_us:>12.1f} us{each.measured_ns:>6.1f} ns"
-            f"{each.profile_ns:>7.1f} ns{each.measured_ns / each.profile_ns:>8.2f}"
-        )
+        line = f"  {each.backend:17}{each.protocol:13}{between:>16}{each.first_packet_us:>12.1f} us{each.measured_ns:>6.1f} ns"
+        if each.profile_ns is not None:
+            line += f"{each.profile_ns:>7.1f} ns{each.measured_ns / each.profile_ns:>8.2f}"
+        lines.append(line)
     return "\n".join(lines)
 
 
@@ -202,10 +218,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=40, help="visits to each list")
     parser.add_argument("--rules", type=int, nargs="+", default=LENGTHS, help="lengths of the list, ascending")
+    parser.add_argument("--cold", action="store_true", help="also with caches that hold something else")
     options = parser.parse_args()
     if reason := missing():
         raise SystemExit(f"cannot measure here: {reason}")
-    print(table(slopes(sorted(set(options.rules)), options.rounds)))
+    print(table(slopes(sorted(set(options.rules)), options.rounds, cold=options.cold)))
 
 
 if __name__ == "__main__":

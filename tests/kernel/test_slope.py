@@ -23,6 +23,7 @@ def test_the_slope_of_the_service_list_is_measured(record_property: Callable[[st
     }
     costs = costs_of(load_profile(), "iptables", None)
     first = found[0]
+    assert first.profile_ns is not None
     assert first.profile_ns * first.longer == pytest.approx(costs.service_rules_ns(first.longer, TCP))
     record_property("table", table(found))
 
