@@ -105,6 +105,8 @@ class Dns(Part):
     """Longest life of an answer in a server's cache (CoreDNS's `cache`); 0 s for no cache."""
     cache_cluster: bool | None = None
     """Whether the cluster's own names are cached; default as kubeadm: by CoreDNS before Kubernetes 1.33, by kube-dns always."""
+    autopath: bool = False
+    """CoreDNS's `autopath @kubernetes`: the server walks a pod's search path, so that its first question is the last."""
     node_local: bool = False
     """NodeLocal DNSCache on every node, whom pods ask in place of the Service."""
 
@@ -191,6 +193,8 @@ class Kubernetes(Part):
 
     def dns_mistake(self) -> tuple[str, str] | None:
         """The key under `dns` that this version does not have, and why; None if nothing is wrong."""
+        if self.dns.autopath and self.dns_server != "coredns":
+            return "autopath", f"autopath is a plugin of CoreDNS, and cluster DNS is {self.dns_server} here"
         if self.minor is None:
             return None
         if self.dns.server == "coredns" and self.minor < COREDNS_SINCE:

@@ -151,7 +151,8 @@ class Naming:
             denial_ns=min(limits.denial_ns, life_ns),
         )
         return NameService(
-            self.server, timings.dns_upstream_ns, clock, cache, caches_cluster=bool(self._caches_cluster)
+            self.server, timings.dns_upstream_ns, clock, cache, caches_cluster=bool(self._caches_cluster),
+            autopath_domain=self._dns.domain if self._dns.autopath else None,
         )
 
     def node_caches(self, network: Network, timings: Timings, seed: int) -> NodeCaches | None:

@@ -129,6 +129,14 @@ def test_without_a_cache_every_question_goes_to_the_upstream():
     assert took_ms(world, "api.example.com.") > 10
 
 
+def test_with_autopath_the_first_question_gets_the_answer():
+    assert len(look_up(world_of(OUTSIDE), "api.example.com").asked) == 8
+    found = look_up(world_of(OUTSIDE, **{"kubernetes.dns.autopath": True}), "api.example.com")
+    assert len(found.asked) == 2
+    assert [record.type for record in found.answer.answer] == ["CNAME", "A"]
+    assert found.question == "api.example.com.default.svc.cluster.local."
+
+
 @pytest.mark.parametrize(
     ("settings", "cached"),
     [
@@ -177,6 +185,7 @@ def test_coredns_is_the_default_from_its_version_on(version, server):
     [
         ({"kubernetes.version": "1.8", "kubernetes.dns.server": "coredns"}, "CoreDNS"),
         ({"kubernetes.version": "1.12", "kubernetes.dns.nodeLocal": True}, "NodeLocal DNSCache"),
+        ({"kubernetes.dns": {"server": "kube-dns", "autopath": True}}, "autopath is a plugin of CoreDNS"),
         ({"workloads[0].resolver": {"options": ["single-requst"]}}, "did you mean 'single-request'?"),
     ],
 )

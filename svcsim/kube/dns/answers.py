@@ -119,7 +119,8 @@ class DnsServer:
             return Answer("REFUSED")
         if qtype == "NS" and lower == apex.lower():
             return self._name_servers(apex)
-        self._find(lower, apex)
+        if not self._is_name_server(lower, apex):
+            self._find(lower, apex)
         return Answer()
 
     def _find(self, lower: str, apex: str) -> tuple[Target, ...]:
@@ -189,7 +190,10 @@ class DnsServer:
 
     def _services(self, qname: str, lower: str, apex: str, depth: int) -> Answer:
         if self._is_name_server(lower, apex):
-            return Answer()
+            glue = tuple(address_record(qname, self._ttl, address) for _, address in self._server_addresses())
+            share = self._srv_shares(len(glue))
+            record = Record(qname, "SRV", self._ttl, Srv(*share, 0, qname))
+            return Answer(answer=(record,) if glue else (), additional=glue)
         kube_dns = self.config.dialect == "kube-dns"
         targets = [target for target in self._find(lower, apex) if kube_dns or not isinstance(target.host, str)]
         priority, weight = self._srv_shares(len(targets))

@@ -39,7 +39,8 @@ class DnsConfig:
     authoritative for, the first that is not a reverse zone being the cluster's; `namespaces` limits what is
     served (empty: all). `wildcards` accepts `*` and `any` as labels (CoreDNS before 1.9). `fallthrough` are
     zones in which a name error is passed on to the upstream. `local_ips` are the server's own addresses, `own_service`
-    (namespace, name) the Service behind whose endpoints it runs where they are not given. Names in `upstream` are lower case,
+    (namespace, name) the Service behind whose endpoints it runs where they are not given. In
+    `multicluster_zones` an endpoint's name has its cluster's behind it (KEP-1645). Names in `upstream` are lower case,
     absolute.
 
     Source: coredns plugin/kubernetes README and setup.go, whose default TTL is 5 s; kube-dns uses 30 s.
@@ -56,6 +57,7 @@ class DnsConfig:
     local_ips: tuple[Address, ...] = ()
     own_service: tuple[str, str] | None = None
     fallthrough: tuple[str, ...] = ()
+    multicluster_zones: tuple[str, ...] = ()
     upstream: Mapping[str, UpstreamName] = field(default_factory=dict)
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from svcsim.kube.dns.config import DnsConfig
+from svcsim.kube.dns.config import DnsConfig, absolute
 from svcsim.kube.dns.zone import PublishedEndpoint, PublishedService, Target, Zone
 from svcsim.linux.address import Address, parse_address
 
@@ -29,7 +29,7 @@ class RecordRequest:
     protocol: str = ""
 
 
-def parse(base: str) -> RecordRequest | None:
+def parse(base: str, *, multicluster: bool = False) -> RecordRequest | None:
     """The parts of a lower-case name relative to its zone, None for a shape that no name has."""
     if base in ("", "svc", "pod"):
         return RecordRequest()
@@ -42,6 +42,8 @@ def parse(base: str) -> RecordRequest | None:
     if len(labels) == 4:
         return RecordRequest(kind, namespace, service, endpoint=labels[0])
     if len(labels) == 5:
+        if multicluster and labels[0][0] != "_" and labels[1][0] != "_":
+            return RecordRequest(kind, namespace, service, endpoint=f"{labels[0]}.{labels[1]}")
         port, protocol = labels[0].removeprefix("_"), labels[1].removeprefix("_")
         return RecordRequest(kind, namespace, service, port=port, protocol=protocol)
     return RecordRequest(kind, namespace, service)
@@ -61,6 +63,7 @@ class CorednsNames:
     def __init__(self, zone: Zone, config: DnsConfig) -> None:
         self._zone = zone
         self._config = config
+        self._multicluster = config.primary_zone in map(absolute, config.multicluster_zones)
 
     def _wild(self, label: str) -> bool:
         return self._config.wildcards and label in _WILD
@@ -75,7 +78,7 @@ class CorednsNames:
 
     def find(self, base: str) -> tuple[Target, ...] | None:
         """The targets of a lower-case name relative to its zone."""
-        request = parse(base)
+        request = parse(base, multicluster=self._multicluster)
         if request is None:
             return None
         if not request.kind or not request.namespace:

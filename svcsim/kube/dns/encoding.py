@@ -14,6 +14,7 @@ from svcsim.linux.address import address_value, is_ipv6
 _TYPES: dict[RecordType, int] = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "TXT": 16, "AAAA": 28, "SRV": 33}
 _RCODES: dict[Rcode, int] = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
 _CLASS_IN = 1
+_TYPE_OPT, _PADDING, _EDNS_PAYLOAD_BYTES, _OPT_BYTES = 41, 12, 1232, 11
 _RECURSION_DESIRED, _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSION_AVAILABLE = 0x0100, 0x8000, 0x0400, 0x0200, 0x0080
 _POINTER_TO_QUESTION = b"\xc0\x0c"
 
@@ -39,6 +40,21 @@ def encode_answer(query: Query, answer: Answer) -> bytes:
     question = _name(query.name) + struct.pack("!HH", _TYPES[query.type], _CLASS_IN)
     records = [_record(record, query.name) for section in sections for record in section]
     return b"".join((header, question, *records))
+
+
+def encode_padded(name: str, size: int, *, is_answer: bool) -> bytes:
+    """A message about a name that is padded to a size (RFC 6891, RFC 7830); zeros where it is too small for that.
+
+    >>> len(encode_padded("web.", 60, is_answer=False)), encode_padded("web.", 20, is_answer=True) == bytes(20)
+    (60, True)
+    """
+    flags = _RECURSION_DESIRED | (_RESPONSE | _RECURSION_AVAILABLE if is_answer else 0)
+    question = struct.pack("!HHHHHH", 1, flags, 1, 0, 0, 1) + _name(name) + struct.pack("!HH", _TYPES["A"], _CLASS_IN)
+    room = size - len(question) - _OPT_BYTES - 4
+    if room < 0:
+        return bytes(size)
+    record = struct.pack("!BHHIH", 0, _TYPE_OPT, _EDNS_PAYLOAD_BYTES, 0, room + 4)
+    return question + record + struct.pack("!HH", _PADDING, room) + bytes(room)
 
 
 def _record(record: Record, question: str) -> bytes:

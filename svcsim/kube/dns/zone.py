@@ -20,6 +20,9 @@ NO_PORT = -1
 """Port of a target of a slice without ports: it has addresses and no SRV records."""
 
 _LABEL_MAX = 63
+SOURCE_CLUSTER = "multicluster.kubernetes.io/source-cluster"
+IMPORTED_SERVICE = "multicluster.kubernetes.io/service-name"
+"""Labels of a slice that another cluster has exported (KEP-1645)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,14 @@ class PublishedEndpoint:
     text: str
     hostname: str
     pod_name: str
+    cluster: str = ""
 
     def label(self, use_pod_name: bool) -> str:
-        """The endpoint's own label: its hostname, else (if configured) its pod's name, else its address."""
+        """The endpoint's own label: its hostname, else (if configured) its pod's name, else its address; and its cluster's."""
+        own = self._own_label(use_pod_name)
+        return f"{own}.{self.cluster}" if self.cluster else own
+
+    def _own_label(self, use_pod_name: bool) -> str:
         if self.hostname:
             return self.hostname
         if use_pod_name and self.pod_name and len(self.pod_name) <= _LABEL_MAX:
@@ -110,6 +118,7 @@ def _slice_subset(endpoint_slice: EndpointSlice) -> Subset:
             address,
             endpoint.hostname or "",
             endpoint.target_ref.name if endpoint.target_ref else "",
+            endpoint_slice.metadata.labels.get(SOURCE_CLUSTER, ""),
         )
         for endpoint in endpoint_slice.endpoints
         if endpoint.conditions.ready is not False
@@ -228,6 +237,9 @@ class Zone:
         """An EndpointSlice was added or changed; one without the Service's label is nobody's."""
         source = f"slice/{endpoint_slice.metadata.key}"
         service_key = endpoint_slice.service_key
+        imported = endpoint_slice.metadata.labels.get(IMPORTED_SERVICE)
+        if imported:
+            service_key = f"{endpoint_slice.metadata.namespace}/{imported}"
         if not service_key:
             self._remove_source(source)
             return

@@ -8,16 +8,18 @@ from itertools import count
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.service import Service
 from svcsim.kube.dns.answers import DnsServer
+from svcsim.kube.dns.autopath import AnswerOf, autopath, pod_search_path
 from svcsim.kube.dns.config import DnsConfig, UpstreamName, absolute
 from svcsim.kube.dns.records import Answer, Record, Soa, Srv
-from svcsim.kube.dns.zone import Zone
+from svcsim.kube.dns.zone import IMPORTED_SERVICE, SOURCE_CLUSTER, Zone
 from svcsim.linux.address import Address, format_address, parse_address
 
 KIND = "dns"
 
 SUPPORTED_OPTIONS = {
     "server", "zones", "ttl", "pods", "namespaces", "ignore_empty_service", "endpoint_pod_names", "local_ips",
-    "upstream", "coredns_version", "srv_priority", "srv_weight", "zonal",
+    "upstream", "coredns_version", "srv_priority", "srv_weight", "zonal", "multicluster_zones", "fallthrough", "synced",
+    "autopath", "client_namespace", "plugin", "search",
 }  # fmt: skip
 
 
@@ -48,6 +50,7 @@ def _config(config: dict, query: dict) -> DnsConfig:
     unsupported = set(config) - SUPPORTED_OPTIONS
     assert not unsupported, f"not modelled: {sorted(unsupported)}"
     assert not config.get("zonal"), "not modelled: zonal"
+    assert config.get("plugin") in (None, "autopath"), f"not modelled: {config['plugin']}"
     upstream = {
         absolute(name.lower()): UpstreamName(tuple(_upstream_records(name, value)))
         for name, value in config.get("upstream", {}).items()
@@ -58,7 +61,7 @@ def _config(config: dict, query: dict) -> DnsConfig:
         upstream[name] = UpstreamName(records, extra.get("truncated", False))
     return DnsConfig(
         dialect=config["server"],
-        zones=tuple(config["zones"]),
+        zones=tuple(config.get("zones", ("cluster.local.",))),
         ttl=config["ttl"] if config.get("ttl") is not None else 30,
         pods=config.get("pods", "disabled"),
         namespaces=tuple(config.get("namespaces") or ()),
@@ -66,6 +69,8 @@ def _config(config: dict, query: dict) -> DnsConfig:
         endpoint_pod_names=config.get("endpoint_pod_names", False),
         wildcards=config.get("coredns_version", "").startswith("<1.9"),
         local_ips=tuple(parse_address(text) for text in config.get("local_ips", ())),
+        multicluster_zones=tuple(config.get("multicluster_zones", ())),
+        fallthrough=tuple(config.get("fallthrough") or ()),
         upstream=upstream,
     )
 
@@ -75,9 +80,9 @@ class Cluster:
 
     def __init__(self, objects: dict) -> None:
         self._fresh = (f"10.250.{number // 250}.{number % 250 + 1}" for number in count())
-        self.namespaces = list(objects["namespaces"])
-        self.services = [dict(service) for service in objects["services"]]
-        self.endpoints = [dict(endpoints) for endpoints in objects["endpoints"]]
+        self.namespaces = list(objects.get("namespaces", ()))
+        self.services = [dict(service) for service in (*objects.get("services", ()), *objects.get("serviceImports", ()))]
+        self.endpoints = [dict(endpoints) for endpoints in objects.get("endpoints", ())]
         self.pods = [self._with_address(pod) for pod in objects.get("pods", ())]
         for workload in objects.get("workloads", ()):
             for ordinal in range(workload["replicas"]):
@@ -160,6 +165,8 @@ class Cluster:
                 "namespace": row["namespace"],
                 "labels": {"kubernetes.io/service-name": row["service"]},
             }
+            if "cluster" in row:
+                metadata["labels"] = {IMPORTED_SERVICE: row["service"], SOURCE_CLUSTER: row["cluster"]}
             value = {
                 "metadata": metadata,
                 "addressType": family,
@@ -238,7 +245,7 @@ def _check_section(query: dict, section: str, answer: Answer, spec: bool) -> Non
     assert (absent, surplus) == ([], []), f"{section}: (absent, unexpected)"
 
 
-def _hosts(server: DnsServer, qname: str, qtype: str) -> tuple[str, list[str]]:
+def _hosts(server: DnsServer | Autopath, qname: str, qtype: str) -> tuple[str, list[str]]:
     """rcode and hosts of a name, as kube-dns's own tests have them: addresses of both families, or a name."""
     if qtype != "ANY-ADDRESS":
         answer = server.answer(qname, qtype)
@@ -250,7 +257,7 @@ def _hosts(server: DnsServer, qname: str, qtype: str) -> tuple[str, list[str]]:
     return answers[0].rcode, hosts
 
 
-def _check(server: DnsServer, query: dict, spec: bool) -> None:
+def _check(server: DnsServer | Autopath, query: dict, spec: bool) -> None:
     qname, qtype = query["qname"], query["qtype"]
     if "answer_hosts" in query:
         rcode, hosts = _hosts(server, qname, qtype)
@@ -284,13 +291,51 @@ def _check(server: DnsServer, query: dict, spec: bool) -> None:
         assert sorted(glue) == sorted(query["additional_addresses"])
 
 
+class Autopath:
+    """A server whose `autopath` plugin walks the search path of the vector, or of a pod in the client's namespace."""
+
+    def __init__(self, answer_of: AnswerOf, config: dict) -> None:
+        self._answer_of = answer_of
+        self._search = config.get("search") or pod_search_path(config["client_namespace"], "cluster.local")
+
+    def answer(self, qname: str, qtype: str) -> Answer:
+        return autopath(self._answer_of, qname, qtype, self._search)
+
+    def asked_by_client(self, qname: str) -> str:
+        """The first name that the client's resolver asks for."""
+        return f"{qname.rstrip('.')}.{self._search[0]}"
+
+
+def _records_answer(records: dict[str, str]) -> AnswerOf:
+    def answer_of(qname: str, qtype: str) -> Answer:
+        text = records.get(qname.lower(), "NXDOMAIN")
+        if text == "NXDOMAIN":
+            return Answer("NXDOMAIN")
+        rtype, _, data = text.partition(" ")
+        return Answer(answer=(_record({"name": qname, "type": rtype, "ttl": 3600, "rdata": data}),) if rtype == qtype else ())
+
+    return answer_of
+
+
+def _asked_server(vector: dict, query: dict) -> DnsServer | Autopath:
+    config = vector["config"]
+    if config.get("plugin") == "autopath":
+        return Autopath(_records_answer(vector["objects"]["records"]), config)
+    cluster = Cluster(vector["objects"])
+    if "when" in query:
+        cluster.apply(query["when"])
+    zone = cluster.zone()
+    zone.synced = config.get("synced", True)
+    server = DnsServer(zone, _config(config, query))
+    return Autopath(server.answer, config) if config.get("autopath") else server
+
+
 def run(vector: dict) -> None:
     for query in vector["queries"]:
-        config = _config(vector["config"], query)
-        cluster = Cluster(vector["objects"])
-        if "when" in query:
-            cluster.apply(query["when"])
+        server = _asked_server(vector, query)
+        if query.get("client_relative") and isinstance(server, Autopath):
+            query = {**query, "qname": server.asked_by_client(query["qname"])}
         try:
-            _check(DnsServer(cluster.zone(), config), query, vector["config"]["server"] == "spec")
+            _check(server, query, vector["config"]["server"] == "spec")
         except AssertionError as error:
             raise AssertionError(f"{query.get('id', '')} {query['qname']} {query['qtype']}: {error}") from error

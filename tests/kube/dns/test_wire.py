@@ -4,7 +4,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svcsim.kube.dns.records import Answer, Record, Soa, Srv
@@ -36,6 +36,7 @@ def test_an_answer_of_the_upstream_is_not_authoritative():
     assert not message.flags & dns.flags.AA
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.sampled_from([None, 100, 512, 1232, 4096]))
 def test_udp_answers_keep_to_the_size_that_the_client_takes(count, payload):
     options = {} if payload is None else {"use_edns": 0, "payload": payload}
