@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from svcsim.datapath.connection import Request
 
 SYN_WINDOW = 64240
-WINDOW = 65535
 WINDOW_SHIFT = 7
+FIRST_WINDOW, LARGEST_WINDOW = 64256 >> WINDOW_SHIFT, 65535
+"""The window field once it is scaled; it grows with what comes in, so that no window of the sender fills it."""
 _MASK = 0xFFFFFFFF
 _MILLISECOND_NS = 1_000_000
 LARGEST_UNIT_BYTES = 65535 - 20 - 32
@@ -54,7 +55,7 @@ class Parcel:
 class Peer:
     """One end of a conversation: the next byte it sends, the next it expects, and what its headers count."""
 
-    __slots__ = ("clock", "echo", "following", "ident", "seen", "start")
+    __slots__ = ("clock", "echo", "following", "ident", "seen", "start", "window")
 
     def __init__(self, draw: int) -> None:
         self.start = draw & _MASK
@@ -63,6 +64,7 @@ class Peer:
         self.clock = (draw >> 32) & 0x7FFFFFFF
         self.echo = 0
         self.ident = (draw >> 16) & 0xFFFF
+        self.window = FIRST_WINDOW
 
     def stamp(self, at_ns: int) -> int:
         """Its time stamp clock, in milliseconds as Linux has it."""
@@ -137,7 +139,7 @@ class Conversation:
     def control(self, flags: int, at_ns: int, *, forward: bool) -> Parcel:
         """A segment without data at the sender's place in the stream; SYN and FIN count as a byte."""
         sender, _ = self.ends(forward=forward)
-        header = TcpHeader(flags, sender.following, sender.seen, WINDOW, _stamps(sender.stamp(at_ns), sender.echo))
+        header = TcpHeader(flags, sender.following, sender.seen, sender.window, _stamps(sender.stamp(at_ns), sender.echo))
         return Parcel(header, b"", sender.next_ident())
 
     def refusal(self) -> Parcel:
@@ -159,7 +161,7 @@ class Conversation:
         for start in range(0, max(1, len(data)), unit):
             piece = data[start : start + unit]
             flags = ACK | PSH if start + unit >= len(data) else ACK
-            header = TcpHeader(flags, begin + start, sender.seen, WINDOW, stamps)
+            header = TcpHeader(flags, begin + start, sender.seen, sender.window, stamps)
             parcels.append(Parcel(header, piece, sender.next_ident(-(-len(piece) // SEGMENT_BYTES))))
         return parcels
 
@@ -167,6 +169,7 @@ class Conversation:
         """A train is with its receiver whole."""
         _, receiver = self.ends(forward=forward)
         receiver.seen = max(receiver.seen, train.end)
+        receiver.window = min(LARGEST_WINDOW, max(receiver.window, 4 * len(train.data) >> WINDOW_SHIFT))
         if train.parcels:
             header = train.parcels[-1].header
             if header is not None and len(header.options) >= 12:

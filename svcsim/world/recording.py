@@ -14,7 +14,7 @@ from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
 from svcsim.errors import UsageError
 from svcsim.kube.api.service import Service
-from svcsim.kube.dns.encoding import encode_answer, encode_query
+from svcsim.kube.dns.encoding import encode_answer, encode_padded, encode_query
 from svcsim.kube.store import Store
 from svcsim.kubeproxy.iptables_chains import endpoint_chain
 from svcsim.kubeproxy.nftables_names import endpoint_base
@@ -24,12 +24,13 @@ from svcsim.linux.packet import PROTOCOL_NAME, TCP
 from svcsim.results.pcapng import PcapngWriter
 from svcsim.scenario.model import Scenario
 from svcsim.version import __version__
-from svcsim.workload.resolving import DnsMessage
+from svcsim.workload.resolving import DNS_PORT, DnsMessage
 from svcsim.workload.workload import Workload
 
 _HTTP_SCHEMES = ("http", "nodePort", "loadBalancer")
 _UNFINISHED = ".unfinished"
 _FILLER = b"svcsim "
+"""Not zeros: many a protocol over TCP takes them for a message of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,9 @@ class Recording:
         if isinstance(message, DnsMessage):
             return _dns(message, size, is_answer=is_answer, over_tcp=over_tcp)
         if not over_tcp:
-            return _filler(size)
+            if request.connection.destination_port == DNS_PORT:
+                return encode_padded("svcsim.", size, is_answer=is_answer)
+            return bytes(size)
         first = request.outer or request
         if first.is_probe:
             host = format_endpoint(request.connection.destination, request.connection.destination_port)
