@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from svcsim.kube.api.endpoints import (
     EndpointHints,
     EndpointPort,
     EndpointSlice,
+    ForNode,
     ForZone,
 )
 from svcsim.kube.api.service import (
@@ -26,50 +28,101 @@ from svcsim.kube.api.service import (
     ServiceStatus,
     SessionAffinityConfig,
 )
-from svcsim.kubeproxy.settings import ProxySettings
+from svcsim.kubeproxy.settings import IPFamily, ProxySettings
 from svcsim.linux.address import Prefix, parse_address
+from svcsim.linux.ipvs.schedulers import SCHEDULERS
 from svcsim.linux.packet import PROTOCOL_NUMBER, Hook, Packet
 
 NODE = "here"
-NODE_IP = "192.168.0.2"
-CLUSTER_IPS = ("172.30.0.1", "172.30.0.2", "172.30.0.3")
-EXTERNAL_IPS = ("203.0.113.1", "203.0.113.2", NODE_IP)
-BALANCER_IPS = ("198.51.100.1", "198.51.100.2")
-PODS = ("10.0.1.1", "10.0.1.2", "10.0.2.1", "10.0.2.2", NODE_IP)
-SOURCES = (*PODS, "10.0.1.9", "8.8.8.8", "127.0.0.1", *BALANCER_IPS)
 PORTS = (80, 81, 30000)
-PROTOCOLS = ("TCP", "UDP")
-RANGES = ("8.0.0.0/8", "10.0.0.0/16", "192.168.0.0/24", "0.0.0.0/0")
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Addresses of a generated cluster, as text, of one family; the node's own are `node` and `second`."""
+
+    family: IPFamily
+    node: str
+    second: str
+    cluster_ips: tuple[str, ...]
+    external: tuple[str, ...]
+    balancers: tuple[str, ...]
+    pods: tuple[str, ...]
+    others: tuple[str, ...]
+    loopback: str
+    pod_block: str
+    service_block: str
+    ranges: tuple[str, ...]
+    node_port_blocks: tuple[tuple[str, ...], ...]
+
+
+IPV4 = Plan(
+    family="IPv4",
+    node="192.168.0.2",
+    second="192.168.1.2",
+    cluster_ips=("172.30.0.1", "172.30.0.2", "172.30.0.3"),
+    external=("203.0.113.1", "203.0.113.2", "192.168.0.2"),
+    balancers=("198.51.100.1", "198.51.100.2"),
+    pods=("10.0.1.1", "10.0.1.2", "10.0.2.1", "10.0.2.2", "192.168.0.2"),
+    others=("10.0.1.9", "8.8.8.8"),
+    loopback="127.0.0.1",
+    pod_block="10.0.0.0/16",
+    service_block="172.30.0.0/16",
+    ranges=("8.0.0.0/8", "10.0.0.0/16", "192.168.0.0/24", "0.0.0.0/0"),
+    node_port_blocks=(
+        (), ("127.0.0.0/8",), ("192.168.0.0/16",), ("192.168.0.0/16", "127.0.0.0/8"), ("203.0.113.0/24",), ("0.0.0.0/0",)
+    ),
+)
+IPV6 = Plan(
+    family="IPv6",
+    node="2001:db8::2",
+    second="2001:db8:1::2",
+    cluster_ips=("fd00:30::1", "fd00:30::2", "fd00:30::3"),
+    external=("2001:db8:113::1", "2001:db8:113::2", "2001:db8::2"),
+    balancers=("2001:db8:100::1", "2001:db8:100::2"),
+    pods=("fd00:10::1:1", "fd00:10::1:2", "fd00:10::2:1", "fd00:10::2:2", "2001:db8::2"),
+    others=("fd00:10::1:9", "2600::8"),
+    loopback="::1",
+    pod_block="fd00:10::/64",
+    service_block="fd00:30::/112",
+    ranges=("2600::/16", "fd00:10::/64", "2001:db8::/64", "::/0"),
+    node_port_blocks=((), ("::1/128",), ("2001:db8::/32",), ("2001:db8::/64", "::1/128"), ("2001:db8:113::/48",), ("::/0",)),
+)
+PLANS = {"IPv4": IPV4, "IPv6": IPV6}
 
 some = st.sampled_from
 policies = some((None, "Cluster", "Local"))
 
 
 @st.composite
-def services(draw: st.DrawFn, name: str) -> Service:
+def services(draw: st.DrawFn, name: str, plan: Plan = IPV4) -> Service:
     """A Service of any kind; several may claim the same address."""
-    kind = draw(some(("ClusterIP", "NodePort", "LoadBalancer")))
+    kind = draw(some(("ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer")))
     node_port = (lambda: draw(some((0, *PORTS)))) if kind != "ClusterIP" else (lambda: 0)
     chosen = draw(st.lists(st.tuples(some(PORTS), some(PROTOCOLS)), min_size=1, max_size=2, unique=True))
     affinity: dict[str, Any] = {}
     if draw(st.booleans()):
         config = SessionAffinityConfig(client_ip=ClientIPConfig(timeout_seconds=10))
         affinity = {"session_affinity": "ClientIP", "session_affinity_config": config}
+    ranges = st.one_of(st.just([]), st.lists(some(plan.ranges), min_size=1, max_size=2))
     spec = ServiceSpec(
         type=kind,
-        cluster_ip=draw(some(CLUSTER_IPS)),
+        cluster_ip=draw(some(plan.cluster_ips)),
         ports=tuple(
             ServicePort(name=f"p{number}", port=port, protocol=protocol, node_port=node_port())
             for number, (port, protocol) in enumerate(chosen)
         ),
-        external_ips=tuple(draw(st.lists(some(EXTERNAL_IPS), max_size=2, unique=True))),
+        external_ips=tuple(draw(st.lists(some(plan.external), max_size=2, unique=True))),
         internal_traffic_policy=draw(policies),
         external_traffic_policy=draw(policies),
         health_check_node_port=draw(some((0, 30000))),
-        load_balancer_source_ranges=tuple(draw(st.lists(some(RANGES), max_size=2))) if kind == "LoadBalancer" else (),
+        load_balancer_source_ranges=tuple(draw(ranges)) if kind == "LoadBalancer" else (),
         **affinity,
     )
-    addresses = draw(st.lists(some(BALANCER_IPS), max_size=2, unique=True)) if kind == "LoadBalancer" else []
+    addresses: list[str] = []
+    if kind == "LoadBalancer":
+        addresses = draw(st.lists(some(plan.balancers), min_size=draw(some((0, 1, 1))), max_size=2, unique=True))
     status = LoadBalancerStatus(ingress=tuple(LoadBalancerIngress(ip=address) for address in addresses))
     return Service(
         metadata=ObjectMeta(namespace="ns", name=name), spec=spec, status=ServiceStatus(load_balancer=status)
@@ -77,14 +130,18 @@ def services(draw: st.DrawFn, name: str) -> Service:
 
 
 @st.composite
-def slices(draw: st.DrawFn, name: str, number: int = 1) -> EndpointSlice:
+def slices(draw: st.DrawFn, name: str, number: int = 1, plan: Plan = IPV4) -> EndpointSlice:
     """A slice of a Service, with endpoints here and there in all conditions."""
-    addresses = draw(st.lists(some(PODS), max_size=4, unique=True))
-    hinted = draw(st.booleans())
+    addresses = draw(st.lists(some(plan.pods), max_size=4, unique=True))
+    hinted = draw(some(("not", "zones", "nodes")))
     endpoints = []
     for address in addresses:
         ready = draw(some((True, True, False)))
-        hints = EndpointHints(for_zones=(ForZone(name=draw(some(("a", "b")))),)) if hinted else None
+        hints = None
+        if hinted == "zones":
+            hints = EndpointHints(for_zones=(ForZone(name=draw(some(("a", "b")))),))
+        elif hinted == "nodes":
+            hints = EndpointHints(for_nodes=(ForNode(name=draw(some((NODE, "there")))),))
         conditions = EndpointConditions(ready=ready, serving=draw(st.booleans()), terminating=draw(st.booleans()))
         node = draw(some((NODE, "there")))
         endpoints.append(Endpoint(addresses=(address,), conditions=conditions, node_name=node, hints=hints))
@@ -95,37 +152,41 @@ def slices(draw: st.DrawFn, name: str, number: int = 1) -> EndpointSlice:
     )
     labels = {SERVICE_NAME_LABEL: name}
     metadata = ObjectMeta(namespace="ns", name=f"{name}-{number}", labels=labels)
-    return EndpointSlice(metadata=metadata, endpoints=tuple(endpoints), ports=ports)
+    return EndpointSlice(metadata=metadata, address_type=plan.family, endpoints=tuple(endpoints), ports=ports)
 
 
 @st.composite
-def settings(draw: st.DrawFn, mode: str = "iptables") -> ProxySettings:
+def settings(draw: st.DrawFn, mode: str = "iptables", plan: Plan = IPV4) -> ProxySettings:
     """A node's settings, of all flavours."""
-    blocks = draw(some(((), ("127.0.0.0/8",), ("192.168.0.0/16",), ("192.168.0.0/16", "127.0.0.0/8"), ("203.0.113.0/24",))))
+    blocks = draw(some(plan.node_port_blocks))
     return ProxySettings(
         mode=mode,  # type: ignore[arg-type]
+        family=plan.family,
         node_name=NODE,
-        node_ip=parse_address(NODE_IP),
-        local_ips=(parse_address(NODE_IP), parse_address("192.168.1.2")),
+        node_ip=parse_address(plan.node),
+        local_ips=(parse_address(plan.node), parse_address(plan.second)),
         node_labels=(("topology.kubernetes.io/zone", "a"),),
         local_detector=draw(some(("ByCIDR", "NoOp"))),
-        cluster_cidr=Prefix.parse("10.0.0.0/16"),
+        cluster_cidr=Prefix.parse(plan.pod_block),
         masquerade_all=draw(st.booleans()),
         nodeport_addresses=tuple(Prefix.parse(block) for block in blocks),
         localhost_nodeports=draw(st.booleans()),
         conntrack_tcp_liberal=draw(st.booleans()),
         nfacct=draw(st.booleans()),
+        service_cidrs=(Prefix.parse(plan.service_block),) if draw(st.booleans()) else (),
+        prefer_same_node=draw(st.booleans()),
+        scheduler=draw(some(sorted(SCHEDULERS))) if mode == "ipvs" else "rr",
     )
 
 
 @st.composite
-def packets(draw: st.DrawFn) -> Packet:
+def packets(draw: st.DrawFn, plan: Plan = IPV4) -> Packet:
     """A first packet, to a Service's address, the node or a pod."""
-    destinations = (*CLUSTER_IPS, *EXTERNAL_IPS, *BALANCER_IPS, *PODS, NODE_IP, "127.0.0.1", "192.168.1.2")
-    source = draw(some(SOURCES))
+    destinations = (*plan.cluster_ips, *plan.external, *plan.balancers, *plan.pods, plan.node, plan.loopback, plan.second)
+    sources = (*plan.pods, *plan.others, plan.loopback, *plan.balancers)
     return Packet(
         PROTOCOL_NUMBER[draw(some(PROTOCOLS))],
-        parse_address(source),
+        parse_address(draw(some(sources))),
         40000,
         parse_address(draw(some(destinations))),
         draw(some((*PORTS, 8080))),
