@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from svcsim.results.records import Outcome
 from svcsim.scenario.expansion import variants
 from svcsim.units import S
 from svcsim.world import build
+from tests.scenarios import pages
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "types"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -25,10 +25,9 @@ KINDS = {
 }
 
 
-@cache
 def outcome(name: str) -> Comparison:
     """What a scenario leaves in all its variants."""
-    return svcsim.run(FOLDER / f"{name}.yaml")
+    return pages.outcome(f"scenarios/types/{name}.yaml")
 
 
 def test_there_is_a_scenario_for_each_kind():
@@ -52,7 +51,7 @@ def test_each_says_first_what_it_asks(name):
 
 def test_each_age_of_kubernetes_treats_the_same_traffic_and_the_same_crash_as_it_did():
     path = FOLDER.parent / "history" / "versions.yaml"
-    comparison = svcsim.run(path)
+    comparison = pages.outcome("scenarios/history/versions.yaml")
     assert [verdict.text for verdict in evaluate(svcsim.load(path).expectations(), comparison) if not verdict.holds] == []
     cpu = {variant.label: variant.proxy_cpu_ns for variant in comparison}
     assert min(cpu, key=cpu.__getitem__) == "1.29 (nftables)"
