@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from svcsim.datapath.balancer import Balancer, Member, Thresholds
 from svcsim.datapath.host import Host, Namespace
 from svcsim.datapath.network import Network
 from svcsim.engine.journal import Happening
@@ -26,7 +27,6 @@ from svcsim.kubeproxy.userspace_proxy import ProxyProcess
 from svcsim.kubeproxy.userspace_udp import UdpProxyPort
 from svcsim.linux.address import Address, Prefix, format_address, is_ipv6, parse_address
 from svcsim.linux.packet import PROTOCOL_NUMBER, TCP
-from svcsim.network.balancer import Balancer, Member, Thresholds
 from svcsim.scenario.cloud import Cloud as CloudModel
 from svcsim.scenario.faults import Apply
 from svcsim.scenario.model import Scenario

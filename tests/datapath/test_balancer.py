@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from svcsim.datapath.balancer import Balancer, Member, Thresholds
 from svcsim.engine.streams import Stream
 from svcsim.linux.address import Address, Prefix, parse_address
 from svcsim.linux.packet import TCP, UDP
-from svcsim.network.balancer import Balancer, Member, Thresholds
 
 CLIENT = parse_address("203.0.113.9")
 NODES = [(f"n{number}", Address(number)) for number in range(1, 5)]
