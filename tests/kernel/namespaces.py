@@ -10,6 +10,7 @@ Source: namespaces(7), setns(2).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ def _must(result: int) -> None:
 
 
 class Namespace:
-    """A fresh network namespace with loopback up."""
+    """A fresh network namespace with loopback up; OSError if this process may not make one."""
 
     def __init__(self) -> None:
         home = os.open(_OWN, os.O_RDONLY)
@@ -48,7 +49,10 @@ class Namespace:
             _must(_libc().setns(home, _CLONE_NEWNET))
         finally:
             os.close(home)
-        self.run("ip", "link", "set", "lo", "up")
+        done = self.tried("ip", "link", "set", "lo", "up")
+        if done.returncode:
+            os.close(self.file)
+            raise OSError(errno.EPERM, _complaint(done))
 
     @property
     def path(self) -> str:
@@ -118,12 +122,17 @@ def missing() -> str:
     try:
         for words in (
             ("ip", "link", "add", "probe", "type", "veth", "peer", "name", "other"),
+            ("ip", "-6", "addr", "add", "fd00::1/128", "dev", "lo"),
             ("nft", "list", "ruleset"),
             *((f"{tool}-{backend}", "-t", "nat", "-S") for tool in ("iptables", "ip6tables") for backend in ("legacy", "nft")),
         ):
             done = probe.tried(*words)
             if done.returncode:
                 reasons.append(f"`{' '.join(words)}` fails: {_complaint(done)}")
+        try:
+            probe.set({"ipv4/ip_forward": 1})
+        except OSError as error:
+            reasons.append(f"/proc/sys/net cannot be written: {error.strerror}")
     finally:
         probe.close()
     return "; ".join(reasons)
