@@ -59,6 +59,7 @@ class Feature:
     source: str
     alpha: str = ""
     until: str = ""
+    deprecated: str = ""
     gate: str = ""
     values: tuple[Any, ...] = ()
     several: bool = False
@@ -73,6 +74,10 @@ class Feature:
         if self.alpha and version.has(self.alpha):
             return f"is off by default in {text} and on from Kubernetes {self.since} on (feature gate {self.gate})"
         return f"exists from Kubernetes {self.alpha or self.since} on, not in {text}"
+
+    def is_deprecated_in(self, text: str) -> bool:
+        """Whether a version advises against it."""
+        return bool(self.deprecated) and KubernetesVersion.parse(text).has(self.deprecated)
 
     def found_in(self, data: object) -> Iterator[tuple[Path, Any]]:
         """Where an object's data uses it, with the value; at the object itself if it is the kind."""
@@ -108,7 +113,8 @@ def features() -> tuple[Feature, ...]:
         Feature(
             name=name, kinds=tuple(entry["kind"]), paths=tuple(map(_steps, entry.get("path", ()))), since=entry["since"],
             source=entry["source"],
-            alpha=entry.get("alpha", ""), until=entry.get("until", ""), gate=entry.get("gate", ""),
+            alpha=entry.get("alpha", ""), until=entry.get("until", ""),
+            deprecated=entry.get("deprecated", ""), gate=entry.get("gate", ""),
             values=tuple(entry.get("values", ())), several=entry.get("several", False),
         )
         for name, entry in tomllib.loads(text).items()

@@ -17,7 +17,7 @@ from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.store import InvalidError
 from svcsim.scenario.address import Destination
 from svcsim.scenario.faults import Apply, Fault, Scale
-from svcsim.scenario.history import mistakes_of_version
+from svcsim.scenario.history import mistakes_of_version, notes_of_version
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.pending import pending_notes
 from svcsim.scenario.places import Places
@@ -88,6 +88,7 @@ class _Checks:
             yield self.places.problem(("kubernetes", "proxy", "mode") if asked else ("kubernetes", "version"), mistake)
         yield from self._discovery()
         yield from mistakes_of_version(self.scenario, self.scenario.origin.own, self.places)
+        self.notes += notes_of_version(self.scenario, self.scenario.origin.own, self.places)
         try:
             node_names: tuple[str, ...] | None = self.scenario.node_names
         except ValueError as error:
@@ -439,7 +440,8 @@ class _Checks:
                 if asks:
                     registry.create(obj)
             except InvalidError as error:
-                yield Problem(file, line, 1, "", str(error))
+                text = str(error)
+                yield Problem(file, line, 1, "", f"{text} {_BOTH}" if "configured" in text else text)
 
     def _costs(self) -> Iterator[Problem]:
         calibration = self.scenario.calibration

@@ -40,6 +40,27 @@ def mistakes_of_version(scenario: Scenario, manifests: Manifests, places: Places
     return found
 
 
+def notes_of_version(scenario: Scenario, manifests: Manifests, places: Places) -> list[str]:
+    """What the version has and advises against, a sentence each."""
+    text = scenario.kubernetes.version
+    if text is None:
+        return []
+    notes = []
+    for feature in features():
+        if not feature.is_deprecated_in(text):
+            continue
+        if "mode" in feature.kinds:
+            if scenario.kubernetes.mode in feature.values:
+                notes.append(f"mode {scenario.kubernetes.mode} is deprecated from Kubernetes {feature.deprecated} on")
+            continue
+        for data, _ in _objects(scenario, manifests, places):
+            kind = str(data["kind"])
+            if kind in feature.kinds and any(feature.found_in(data)):
+                notes.append(f"{_what(feature, kind, None)} is deprecated from Kubernetes {feature.deprecated} on")
+                break
+    return notes
+
+
 def _objects(scenario: Scenario, manifests: Manifests, places: Places) -> Iterator[tuple[Mapping[str, Any], At]]:
     """The data of each object, of the scenario's own manifests and of those that faults apply, and of the scenario itself."""
     yield {**scenario.origin.data, "kind": "Scenario"}, places.problem

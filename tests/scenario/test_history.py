@@ -37,6 +37,12 @@ SLICE = """
     endpoints: []
     ports: []
 """
+ENDPOINTS = """
+  - apiVersion: v1
+    kind: Endpoints
+    metadata: {name: db}
+    subsets: []
+"""
 INGRESS = """
   - apiVersion: networking.k8s.io/v1
     kind: Ingress
@@ -96,6 +102,8 @@ USES = {
     "ingress": {"more": INGRESS},
     "ingress-class": {"more": INGRESS_CLASS},
     "external-ips": spec("externalIPs: [198.51.100.80]"),
+    "load-balancer-ip": spec(BALANCER, "loadBalancerIP: 198.51.100.9"),
+    "endpoints": {"more": ENDPOINTS},
     "load-balancer-source-ranges": spec(BALANCER, "loadBalancerSourceRanges: [203.0.113.0/24]"),
     "external-name": {**spec("type: ExternalName", "externalName: db.example.com"), "kubernetes": "  dns: {version: 1.7}"},
     "external-traffic-annotation": annotation("service.beta.kubernetes.io/external-traffic: OnlyLocal"),
@@ -182,6 +190,17 @@ def test_the_default_mode_is_the_versions_own(version, mode):
 def test_without_a_version_everything_is_available():
     for parts in USES.values():
         assert not problems("", **parts)[1]
+
+
+@pytest.mark.parametrize("feature", [each for each in WRITTEN if each.deprecated], ids=lambda feature: feature.name)
+def test_what_a_version_advises_against_is_noted_from_then_on(feature):
+    def notes(version):
+        blank = dict.fromkeys(("kubernetes", "cluster", "metadata", "spec", "more", "port", "node"), "")
+        return svcsim.loads(SCENARIO.format(**{"version": version, **blank, **USES[feature.name]})).notes
+
+    sentence = f"is deprecated from Kubernetes {feature.deprecated} on"
+    assert any(sentence in note for note in notes(feature.deprecated))
+    assert not any("deprecated" in note for note in notes(before(feature.deprecated)))
 
 
 def test_defaults_that_are_written_out_are_no_use_of_a_feature():
