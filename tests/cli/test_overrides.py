@@ -70,4 +70,8 @@ def test_modes_make_a_comparison_where_there_is_none() -> None:
 @pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.yaml")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("mode", ["userspace", "iptables", "ipvs/lc", "nftables"])
 def test_each_shipped_scenario_runs_in_each_mode(path: Path, mode: str) -> None:
-    assert all(mode in label for label in labels(load(path, overrides_of([], modes=[mode]))))
+    """Where it compares versions, of which some lack the mode, without them."""
+    overrides = overrides_of([], modes=[mode])
+    if "kubernetes.version" in load(path).compare:
+        overrides["compare[kubernetes.version]"] = None
+    assert all(mode in label for label in labels(load(path, overrides)))
