@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from svcsim.errors import InputError, Problem
 from svcsim.kube.api.service import Service
 from svcsim.kube.kinds import KINDS, Kind, KubeObject, has_no_bearing, identity, kind_of, known_kinds
+from svcsim.kube.validation.field_errors import FieldError
 from svcsim.kube.validation.manifests import manifest_path, service_errors
 from svcsim.kube.validation.objects import object_errors
 from svcsim.spelling import nearest
@@ -175,7 +176,7 @@ def _read_one(
     model, problems = validated(kind.model, cleaned, document, at)
     if model is not None:
         errors = service_errors(model) if isinstance(model, Service) else object_errors(model)
-        problems += [document.problem((*at, *manifest_path(error.field)), error.message) for error in errors]
+        problems += [_at_its_place(error, data, document, at) for error in errors]
     if model is not None:
         manifests.objects.append(model)
         manifests.places.append((document.name, document.position(at)[0]))
@@ -183,6 +184,17 @@ def _read_one(
         if len(manifests.objects) > MAX_OBJECTS:
             problems = [document.problem(at, f"more than {MAX_OBJECTS} objects")]
     return problems
+
+
+def _at_its_place(error: FieldError, data: dict[str, Any], document: Document, at: DataPath) -> Problem:
+    """An error with the API's field path, at the line of what was written: `clusterIP` where that stands for `clusterIPs`."""
+    path = manifest_path(error.field)
+    told = document.problem((*at, *path), error.message)
+    spec = data.get("spec")
+    if path[:2] == ("spec", "clusterIPs") and isinstance(spec, dict) and "clusterIPs" not in spec and "clusterIP" in spec:
+        written = document.problem((*at, "spec", "clusterIP"), error.message)
+        return replace(told, line=written.line, column=written.column)
+    return told
 
 
 _API_SERVERS_OWN = frozenset({"resourceVersion", "managedFields", "selfLink", "creationTimestamp", "generation"})
