@@ -18,7 +18,7 @@ from svcsim.kube.dns.answers import reverse_name
 from svcsim.kube.dns.lookup import Status
 from svcsim.kube.dns.presentation import record_data, section_lines
 from svcsim.kube.dns.records import RECORD_TYPES, Answer, RecordType, answer_bytes
-from svcsim.kube.dns.resolv_conf import ResolvConf
+from svcsim.kube.dns.resolv_conf import ResolvConf, merge_options
 from svcsim.kube.dns.resolver import Resolver
 from svcsim.linux.address import format_address, parse_address
 from svcsim.report.terminal import Ink
@@ -86,12 +86,14 @@ def look_up(world: World, name: str, rtype: str | None = None, source: str | Non
     asked_type = _type_of(rtype)
     name, asked_type = _reversed(name, asked_type)
     namespace = _source(world, source)
-    resolver = world.naming.resolver_of(namespace)
+    client = world.clients.resolver_in(namespace)
+    resolver = world.naming.resolver_of(namespace, client)
     if resolver is None:
         conf = ResolvConf((dns_address(world.scenario),))
         resolver = Resolver(conf)
     else:
         conf = world.naming.resolv_conf(namespace.name)
+        conf = replace(conf, options=merge_options(conf.options, client.options))
     began_ns = world.clock.now
     exchanges: list[Exchange] = []
     lookups = world.resolvers.resolve(

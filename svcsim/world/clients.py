@@ -74,6 +74,13 @@ class Clients:
         """Every workload, in the scenario's order."""
         return [group.workload for group in self._groups]
 
+    def resolver_in(self, namespace: Namespace) -> ClientResolver:
+        """The stub resolver of the first workload that sends from there, the default one where none does."""
+        for group in self._groups:
+            if any(source.namespace is namespace for source in group.workload.sources):
+                return group.model.resolver
+        return ClientResolver()
+
     @property
     def outstanding(self) -> int:
         """Requests that have begun and not ended."""

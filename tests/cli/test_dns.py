@@ -55,6 +55,12 @@ def test_an_address_asks_for_its_name(capsys, scenario):
     assert [record["data"] for record in found["answer"]] == ["kube-dns.kube-system.svc.cluster.local."]
 
 
+def test_a_client_asks_with_the_resolver_of_its_workload(capsys, scenario):
+    found = asked(capsys, scenario, "web.default", "--set", "workloads[0].resolver={libc: musl, options: ['ndots:1']}")
+    assert (found["resolver"]["libc"], found["resolver"]["options"]) == ("musl", ["ndots:1"])
+    assert {step["name"] for step in found["steps"]} == {"web.default."}
+
+
 def test_a_node_asks_cluster_dns_without_a_search_list(capsys, scenario):
     found = asked(capsys, scenario, "web.default.svc.cluster.local", "--from", "node/worker-1")
     assert found["resolver"]["search"] == []
