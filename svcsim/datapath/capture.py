@@ -256,11 +256,11 @@ class Tap:
         self._push(seen[0][0], walk)
         self._flush(self.fabric.clock.now - LAG_NS)
 
-    def note(self, connection: Connection, comment: str) -> None:
-        """Say something of the packet that was shown last, such as where it was lost."""
+    def note(self, connection: Connection, about: Sequence[Parcel | None], comment: str) -> None:
+        """Say something of the packet that was shown last, such as where it was lost, if it is one of these."""
         conversation = self._conversations.get(connection)
         walk = conversation.newest if conversation is not None else None
-        if isinstance(walk, Walk):
+        if isinstance(walk, Walk) and walk.parcel in about:
             walk.comment = f"{walk.comment}; {comment}" if walk.comment else comment
 
     def close(self) -> None:

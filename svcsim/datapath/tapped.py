@@ -116,7 +116,7 @@ class TappedRough(RoughPath):
         if conversation is None or train is None or route is None:
             return arrival_ns
         if arrival_ns is None:
-            self.tap.note(connection, f"lost: {self.cause}")
+            self.tap.note(connection, train.parcels, f"lost: {self.cause}")
         elif route.loss and not train.late:
             packets = max(1, -(-size_bytes // SEGMENT_BYTES))
             draw, key = self.fabric.loss.uniform, connection.key
@@ -145,8 +145,8 @@ class TappedRough(RoughPath):
             late += conversation.cut(train.data[start:edge], train.begin + start, again_ns, unit, forward=forward)
         if edge < len(train.data):
             whole += conversation.cut(train.data[edge:], train.begin + edge, now, unit, forward=forward)
+        self.tap.note(connection, train.parcels, f"{len(late)} of the train's segments lost: {self.cause}")
         train.parcels, train.late = whole or train.parcels, late
-        self.tap.note(connection, f"{len(late)} of its segments lost: {self.cause}")
         hosts = exchanges.hosts_of(connection)
         until = hosts.index(near)
         for parcel in late:
@@ -525,7 +525,9 @@ class TappedHandshakes(Handshakes):
 
     def _lost(self, connection: Connection, cause: str) -> None:
         """As it is; says so at the packet."""
-        self.tap.note(connection, f"lost: {cause}")
+        conversation = self.tap.of(connection)
+        if conversation is not None:
+            self.tap.note(connection, (conversation.opening, conversation.answer), f"lost: {cause}")
         super()._lost(connection, cause)
 
     def _send_icmp_error(self, connection: Connection, host: Host, delay_ns: int, outcome: Outcome) -> None:
