@@ -206,6 +206,8 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
          "1:40: cluster.outside[0].address: 2001:db8::1 is IPv6, and nodes have IPv4 alone (kubernetes.serv"),
         ("cluster: {nodes: {list: [{name: a, address: 'fd00::1'}]}}",
          "1:45: cluster.nodes.list[0].address: fd00::1 is IPv6, and nodes have IPv4 alone"),
+        ("manifests: [{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ipFamilies: [IPv6], ports: [{port: 80}]}}]",
+         "1:13: Service default/s: spec.ipFamilies: IPv6 is not configured on this cluster (kubernetes.serviceCIDR: "),
         ("workloads: [{family: IPv6}]", "1:22: workloads[0].family: the clients have no address of IPv6"),
         ("workloads: [{to: 'http://10.0.0.1:80', family: IPv5}]", "1:48: workloads[0].family:"),
         ("kubernetes: {serviceCIDR: '10.96.0.0/12,fd00:10:96::/112'}\nworkloads: [{to: 'http://10.0.0.1:80', family: IPv6}]",
