@@ -159,6 +159,10 @@ class EventRecorder:
         """Say what is wrong."""
         self._record(obj, "Warning", reason, message)
 
+    def say(self, obj: KubeObject, kind: EventType, reason: str, message: str) -> None:
+        """Say something of either type."""
+        self._record(obj, kind, reason, message)
+
     def _record(self, obj: KubeObject, kind: EventType, reason: str, message: str) -> None:
         client, involved, at_ns = self._client, Involved.of(obj), self._client.clock.now
 

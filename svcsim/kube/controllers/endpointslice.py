@@ -168,6 +168,8 @@ class EndpointSliceController:
         for piece in plan.delete:
             client.delete(EndpointSlice, piece.metadata.key)
             expected[piece.metadata.name] = -1
+        for kind, reason, message in plan.events:
+            self._events.say(service, kind, reason, message)
         if plan.missing_nodes:
             text = f"Error updating Endpoint Slices for Service {key}: node {plan.missing_nodes[0]} not found"
             self._events.warning(service, "FailedToUpdateEndpointSlices", text)

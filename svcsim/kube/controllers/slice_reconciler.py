@@ -25,6 +25,7 @@ from svcsim.kube.controllers.service_pods import (
 )
 from svcsim.kube.controllers.topology_hints import Changes, add_hints, hints_enabled, without_hints
 from svcsim.kube.controllers.traffic_distribution import reconcile_hints
+from svcsim.kube.events import EventType
 
 SLICE_CONTROLLER = "endpointslice-controller.k8s.io"
 RESERVED_LABELS = (SERVICE_NAME_LABEL, MANAGED_BY_LABEL)
@@ -44,6 +45,8 @@ class SlicePlan:
     delete: list[EndpointSlice] = field(default_factory=list)
     unchanged: list[EndpointSlice] = field(default_factory=list)
     missing_nodes: list[str] = field(default_factory=list)
+    events: list[tuple[EventType, str, str]] = field(default_factory=list)
+    """What is said of the Service's hints: type, reason, message."""
 
     @property
     def writes(self) -> int:
@@ -253,7 +256,7 @@ def _reconcile_family(
             delete, unchanged = [], [kept_placeholder]
         else:
             create = [placeholder]
-    changes = _hinted(service, Changes(tuple(create), tuple(update), tuple(unchanged)), settings)
+    changes = _hinted(service, family, Changes(tuple(create), tuple(update), tuple(unchanged)), settings, plan)
     finalise(service, list(changes.create), list(changes.update), delete, plan)
     plan.unchanged += changes.unchanged
 
@@ -271,13 +274,32 @@ def is_placeholder(piece: EndpointSlice, placeholder: EndpointSlice) -> bool:
     )
 
 
-def _hinted(service: Service, changes: Changes, settings: SliceSettings) -> Changes:
-    if hints_enabled(service.metadata.annotations):
-        return add_hints(changes, settings.cpu_ratios).changes
-    if service.spec.traffic_distribution:
-        return reconcile_hints(changes, service.spec.traffic_distribution)
+_NO_HINTS = {
+    "InsufficientNodeInfo": "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes",
+    "NodesReadyInOneZoneOnly": "Nodes only ready in one zone",
+    "InsufficientNumberOfEndpoints": "Insufficient number of endpoints",
+    "MinAllocationExceedsOverloadThreshold":
+        "Unable to allocate minimum required endpoints to each zone without exceeding overload threshold",
+    "NoZoneSpecified": "One or more endpoints do not have a zone specified",
+    "NoAllocatedHintsForZones": "No hints allocated for zones",
+}
+
+
+def _hinted(service: Service, family: Family, changes: Changes, settings: SliceSettings, plan: SlicePlan) -> Changes:
+    """The changes with the hints that a Service asks for; what is said of them goes into the plan."""
     pieces = (*changes.create, *changes.update, *changes.unchanged)
     hinted = any(endpoint.hints is not None for piece in pieces for endpoint in piece.endpoints)
+    if hints_enabled(service.metadata.annotations):
+        made = add_hints(changes, settings.cpu_ratios)
+        if made.refusal is not None:
+            text = f"{_NO_HINTS[made.refusal]}, addressType: {family}"
+            plan.events.append(("Warning", "TopologyAwareHintsDisabled", text))
+        elif not hinted:
+            text = f"Topology Aware Hints has been enabled, addressType: {family}"
+            plan.events.append(("Normal", "TopologyAwareHintsEnabled", text))
+        return made.changes
+    if service.spec.traffic_distribution:
+        return reconcile_hints(changes, service.spec.traffic_distribution)
     return without_hints(changes) if hinted else changes
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from svcsim.kube.api.endpoints import EndpointAddress, Endpoints, EndpointSlice, EndpointSubset
 from svcsim.kube.api.node import Node
+from svcsim.kube.api.service import Service
 from svcsim.kube.controllers.subsets import OVER_CAPACITY_ANNOTATION, truncate
 from svcsim.kube.controllers.topology_hints import is_overloaded
 from tests.kube.small_cluster import SmallCluster, deployment, service
@@ -87,3 +88,25 @@ def test_a_node_that_grows_draws_hints_to_its_zone():
     cluster.run(5)
     assert hints(cluster)["a"] > 4
     assert sum(hints(cluster).values()) == 12
+
+
+def said(cluster):
+    return [(e.type, e.reason, e.message, e.count) for e in cluster.store.events.entries if e.reason.startswith("Topology")]
+
+
+def test_the_slice_controller_says_when_hints_come_and_why_they_go():
+    cluster = SmallCluster([deployment(replicas=3), service()])
+
+    def annotate():
+        current = cluster.store.require(Service, "default/web")
+        metadata = current.metadata.model_copy(update={"annotations": {"service.kubernetes.io/topology-mode": "Auto"}})
+        cluster.store.update(current.model_copy(update={"metadata": metadata}))
+
+    cluster.at(1, annotate)
+    cluster.at(5, lambda: cluster.change(deployment(), replicas=2))
+    cluster.run(20)
+    enabled, disabled = said(cluster)
+    assert enabled == ("Normal", "TopologyAwareHintsEnabled", "Topology Aware Hints has been enabled, addressType: IPv4", 1)
+    assert disabled[:3] == (
+        "Warning", "TopologyAwareHintsDisabled", "Insufficient number of endpoints, addressType: IPv4")
+    assert hints(cluster) == {}
