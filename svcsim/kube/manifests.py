@@ -202,6 +202,8 @@ _API_SERVERS_OWN = frozenset({"resourceVersion", "managedFields", "selfLink", "c
 
 def _current_form(manifests: Manifests, kind: Kind, data: dict[str, Any]) -> dict[str, Any]:
     """The object without fields that its API has given up."""
+    if kind.name == "Service":
+        data = _with_annotated_fields(data)
     spec = data.get("spec")
     retired = _RETIRED.get(kind.name, {})
     if isinstance(spec, dict) and not retired.keys().isdisjoint(spec):
@@ -210,6 +212,22 @@ def _current_form(manifests: Manifests, kind: Kind, data: dict[str, Any]) -> dic
     if data["apiVersion"] == "discovery.k8s.io/v1beta1" and isinstance(data.get("endpoints"), list):
         return {**data, "endpoints": [_current_endpoint(endpoint) for endpoint in data["endpoints"]]}
     return data
+
+
+def _with_annotated_fields(data: dict[str, Any]) -> dict[str, Any]:
+    """A Service with the fields that annotations stood for before there were fields; a field that is given wins."""
+    annotations, spec = data.get("metadata", {}).get("annotations"), data.get("spec")
+    if not isinstance(annotations, dict) or not isinstance(spec, dict):
+        return data
+    found: dict[str, Any] = {}
+    if annotations.get("service.beta.kubernetes.io/external-traffic") == "OnlyLocal":
+        found["externalTrafficPolicy"] = "Local"
+    if annotations.get("service.alpha.kubernetes.io/tolerate-unready-endpoints") == "true":
+        found["publishNotReadyAddresses"] = True
+    ranges = annotations.get("service.beta.kubernetes.io/load-balancer-source-ranges")
+    if isinstance(ranges, str) and ranges.strip() and spec.get("type") == "LoadBalancer":
+        found["loadBalancerSourceRanges"] = [block.strip() for block in ranges.split(",")]
+    return {**data, "spec": {**found, **spec}} if found else data
 
 
 def _current_endpoint(endpoint: object) -> object:

@@ -198,3 +198,23 @@ def test_no_tree_raises_anything_but_an_input_error(tree: object, kind: str, ver
         told = error.problems
     assert told is not None
     assert all(problem.line >= 1 and problem.message for problem in told)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "field", "value"),
+    [
+        ("service.beta.kubernetes.io/external-traffic: OnlyLocal", "external_traffic_policy", "Local"),
+        ("service.alpha.kubernetes.io/tolerate-unready-endpoints: 'true'", "publish_not_ready_addresses", True),
+        ("service.beta.kubernetes.io/load-balancer-source-ranges: '10.0.0.0/8, 192.0.2.0/24'", "load_balancer_source_ranges",
+         ("10.0.0.0/8", "192.0.2.0/24")),
+    ],
+)
+def test_annotations_of_old_stand_for_the_fields_that_took_their_place(annotation, field, value):
+    text = f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: web, annotations: {{{annotation}}}}}
+spec: {{type: LoadBalancer, ports: [{{port: 80}}]}}
+"""
+    [service] = parse_manifests(text).objects
+    assert getattr(service.spec, field) == value

@@ -106,7 +106,9 @@ USES = {
     "endpoints": {"more": ENDPOINTS},
     "load-balancer-source-ranges": spec(BALANCER, "loadBalancerSourceRanges: [203.0.113.0/24]"),
     "external-name": {**spec("type: ExternalName", "externalName: db.example.com"), "kubernetes": "  dns: {version: 1.7}"},
-    "external-traffic-annotation": annotation("service.beta.kubernetes.io/external-traffic: OnlyLocal"),
+    "external-traffic-annotation": {
+        **annotation("service.beta.kubernetes.io/external-traffic: OnlyLocal"), **spec("type: NodePort"),
+    },
     "external-traffic-policy": spec("type: NodePort", "externalTrafficPolicy: Local"),
     "health-check-node-port": spec(BALANCER, "externalTrafficPolicy: Local", "healthCheckNodePort: 31000"),
     "session-affinity-timeout": spec("sessionAffinity: ClientIP", "sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}"),
@@ -154,7 +156,7 @@ def test_every_line_of_the_table_has_a_use_here_and_a_source():
 def test_what_a_version_has_is_accepted_and_what_it_has_not_is_refused_at_its_place(feature):
     first = feature.since
     assert not problems(first, **USES[feature.name])[1]
-    assert not problems("1.25" if feature.until == "1.26" else "1.15" if feature.until else "1.36", **USES[feature.name])[1]
+    assert not problems("1.25" if feature.until else "1.36", **USES[feature.name])[1]
     if feature.until:
         _, [problem] = problems(feature.until, **USES[feature.name])
         assert f"was removed in Kubernetes {feature.until}" in problem.message

@@ -95,6 +95,16 @@ def test_503_comes_from_a_node_without_a_local_endpoint():
     assert set(unable.outcomes()) == {Outcome.SERVER_BUSY}  # status 503
 
 
+def test_a_node_that_is_labelled_out_gets_nothing_from_balancers_although_its_pods_are_ready():
+    nodes = [
+        {"name": "worker-1"}, {"name": "worker-2", "labels": {"node.kubernetes.io/exclude-from-external-load-balancers": "true"}},
+        {"name": "worker-3"},
+    ]
+    seen = see(run__duration="3s", **LOCAL, **{"cluster.nodes": nodes})
+    assert seen.failed() == 0
+    assert len(seen.answered()) == 2
+
+
 def test_a_cluster_without_a_cloud_leaves_the_service_pending():
     seen = see(run__duration="3s", **BALANCER, **{"cluster.cloud": "none"})
     assert set(seen.outcomes()) == {Outcome.DNS_FAILURE}
