@@ -34,7 +34,7 @@ class Environments:
         self.asked = asked or reads_variables(scenario)
         minor = scenario.kubernetes.minor
         self._links_optional = minor is None or minor >= LINKS_OPTIONAL_SINCE
-        self._api_server = _api_server(scenario.kubernetes.service_cidr)
+        self._api_server = api_server_service(scenario.kubernetes.service_cidr)
         self._services: dict[str, Service] = {}
         self._given: dict[str, tuple[Pod, tuple[Service, ...]]] = {}
         self._made: dict[str, dict[str, str]] = {}
@@ -97,14 +97,13 @@ class Environments:
         return None if _REFERENCE.search(made) else made
 
 
-def _api_server(cidrs: str | tuple[str, ...]) -> Service:
+def api_server_service(cidrs: tuple[str, ...]) -> Service:
     """The Service `default/kubernetes`, which has the service CIDR's first address (pkg/controlplane, APIServerServiceIP)."""
-    first = cidrs if isinstance(cidrs, str) else cidrs[0]
     return Service.model_validate(
         {
             "metadata": {"name": MASTER_SERVICES[0], "namespace": MASTER_NAMESPACE},
             "spec": {
-                "clusterIP": str(ip_network(first).network_address + 1),
+                "clusterIP": str(ip_network(cidrs[0]).network_address + 1),
                 "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
             },
         }

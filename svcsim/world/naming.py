@@ -32,6 +32,7 @@ from svcsim.units import S
 from svcsim.workload import distributions
 from svcsim.workload.name_server import NameService
 from svcsim.workload.node_cache import NodeCaches
+from svcsim.world.environments import api_server_service
 
 DNS_NAMESPACE = "kube-system"
 DNS_SERVICE = "kube-dns"
@@ -135,6 +136,7 @@ class Naming:
         self._asks = asked or resolves_names(scenario)
         self._dns = dns
         self._address = dns_address(scenario)
+        self._api_server = api_server_service(scenario.kubernetes.service_cidr)
         minor = scenario.kubernetes.minor
         self._caches_cluster = dns.cache_cluster
         if self._caches_cluster is None:
@@ -169,6 +171,7 @@ class Naming:
         """Know what the API server holds, and hear of changes as the DNS server's watch delivers them."""
         for name in NAMESPACES:
             self.zone.set_namespace(name)
+        self.zone.set_service(self._api_server)
         for service in client.store.each(Service):
             self.zone.set_service(service)
         for piece in client.store.each(EndpointSlice):

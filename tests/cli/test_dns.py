@@ -50,6 +50,11 @@ def test_a_type_asks_for_its_records_alone(capsys, scenario):
     assert [record["data"] for record in found["additional"]] == ["10.96.0.10"]
 
 
+def test_the_api_server_has_a_name_in_every_cluster(capsys, scenario):
+    found = asked(capsys, scenario, "kubernetes.default")
+    assert [record["data"] for record in found["answer"]] == ["10.96.0.1"]
+
+
 def test_an_address_asks_for_its_name(capsys, scenario):
     found = asked(capsys, scenario, "10.96.0.10")
     assert [record["data"] for record in found["answer"]] == ["kube-dns.kube-system.svc.cluster.local."]
