@@ -25,7 +25,8 @@ SHOWN = {
     "loadbalancer-vip": "timeline", "loadbalancer-proxy": "latency-cdf", "loadbalancer-local": "endpoint-balance",
     "loadbalancer-health-check": "timeline", "loadbalancer-source-ranges": "timeline",
     "loadbalancer-without-nodeports": "timeline", "externalname": "latency-cdf", "external-ips": "endpoint-balance",
-    "headless": "endpoint-balance", "headless-manual": "endpoint-balance", "no-selector": "endpoint-balance",
+    "headless": "endpoint-balance", "headless-manual": "endpoint-balance",
+    "headless-names": "timeline", "no-selector": "endpoint-balance",
     "session-affinity": "endpoint-balance", "internal-local": "timeline", "hairpin": "timeline", "versions": "failover-anatomy",
 }
 """Which figure of a run each scenario is shown with."""
