@@ -2,6 +2,8 @@
 
 import pytest
 
+from svcsim.errors import InputError
+from svcsim.scenario import loads
 from tests.scenario.samples import MANIFESTS, mistake, mistakes
 
 
@@ -206,8 +208,6 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
          "1:40: cluster.outside[0].address: 2001:db8::1 is IPv6, and nodes have IPv4 alone (kubernetes.serv"),
         ("cluster: {nodes: {list: [{name: a, address: 'fd00::1'}]}}",
          "1:45: cluster.nodes.list[0].address: fd00::1 is IPv6, and nodes have IPv4 alone"),
-        ("manifests: [{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ipFamilies: [IPv6], ports: [{port: 80}]}}]",
-         "1:13: Service default/s: spec.ipFamilies: IPv6 is not configured on this cluster (kubernetes.serviceCIDR: "),
         ("workloads: [{family: IPv6}]", "1:22: workloads[0].family: the clients have no address of IPv6"),
         ("workloads: [{to: 'http://10.0.0.1:80', family: IPv5}]", "1:48: workloads[0].family:"),
         ("kubernetes: {serviceCIDR: '10.96.0.0/12,fd00:10:96::/112'}\nworkloads: [{to: 'http://10.0.0.1:80', family: IPv6}]",
@@ -341,3 +341,16 @@ def test_a_mistake_in_a_manifest_file_is_told_where_it_stands(tmp_path) -> None:
         load(tmp_path / "s.yaml")
     assert [(problem.file.rpartition("/")[2], problem.line, problem.path) for problem in caught.value.problems] == [
         ("web.yaml", 5, "spec.port"), ("s.yaml", 3, "run.seed")]
+
+
+def test_a_family_that_the_cluster_does_not_have_is_refused_with_what_would_give_it() -> None:
+    text = (
+        "workloads: []\n"
+        "manifests: [{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ipFamilies: [IPv6], ports: [{port: 80}]}}]\n"
+    )
+    with pytest.raises(InputError) as caught:
+        loads(text)
+    assert "2:1: Service default/s: spec.ipFamilies: IPv6 is not configured on this cluster (kubernetes.serviceCIDR: 10" in str(
+        caught.value
+    )
+    assert loads(text, overrides={"kubernetes.serviceCIDR": "fd00:10:96::/112"}).kubernetes.families == ("IPv6",)
