@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
@@ -50,7 +50,9 @@ def clusters(draw: st.DrawFn, plan: Plan) -> Cluster:
 def test_the_kernel_does_what_svcsim_says(bench: Callable[..., Bench], backend: str, family: IPFamily) -> None:
     plan = PLANS[family]
 
-    @budget(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @budget(
+        max_examples=6, deadline=None, database=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck)
+    )  # shrinking would load rules for minutes
     @given(cluster=clusters(plan), name=some(tuple(SET_UPS)))
     def hold(cluster: Cluster, name: str) -> None:
         node = set_up(plan, "nftables" if backend == "nftables" else "iptables", name)
