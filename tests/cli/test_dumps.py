@@ -18,8 +18,8 @@ from svcsim.report.node_rules import rules_of
 from tests.world.small import KERNEL_MODES, small
 from tests.world.test_services import NODE_PORT
 
-DUMPS = Path(__file__).parent / "dumps"
-DOCKER = DUMPS / "docker-node.iptables-save.txt"
+DUMPS = Path(__file__).parents[2] / "docs" / "dumps"
+DOCKER = DUMPS / "docker-node.txt"
 HOSTILE = "203.0.113.9"
 
 

@@ -305,7 +305,7 @@ def test_a_dump_of_a_node_gives_the_way_that_the_node_gives(mode, tmp_path, caps
         }
 
 
-DOCKER = "tests/cli/dumps/docker-node.iptables-save.txt"
+DOCKER = "docs/dumps/docker-node.txt"
 
 
 def test_a_dump_gives_a_way_for_each_thing_that_is_not_known(capsys):

@@ -63,7 +63,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "svcsim"
-        for name in ("scenarios", "docs/tutorial"):
+        for name in ("scenarios", "docs/tutorial", "docs/dumps"):
             shutil.copytree(ROOT / name, self.folder / name)
         commands = folder / "bin"
         commands.mkdir()

@@ -51,7 +51,7 @@ FOREIGN_NFT = """table inet filter {
 def seeds() -> list[bytes]:
     """One text of each kind."""
     files = (
-        TESTS / "cli/dumps/docker-node.iptables-save.txt", TESTS / "linux/netfilter/texts/affinity.iptables-save.txt",
+        TESTS.parent / "docs/dumps/docker-node.txt", TESTS / "linux/netfilter/texts/affinity.iptables-save.txt",
         TESTS / "linux/nftables/data/affinity.list-ruleset.txt",
     )
     return [*(file.read_bytes() for file in files), *(text.encode() for text in (IPSET, IPVSADM, FOREIGN_NFT))]
