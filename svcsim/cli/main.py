@@ -15,6 +15,8 @@ import click
 from svcsim.version import __version__
 
 COMMANDS = {
+    "init": "Write a commented scenario to begin with.",
+    "examples": "List or copy the scenarios that come with svcsim.",
     "run": "Simulate a scenario: tables, figures, a folder of results.",
     "compare": "Run variants in pairs: differences with intervals, and a verdict on each.",
     "sweep": "Run a scenario at many points: one table, figures, resumable.",
