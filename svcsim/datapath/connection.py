@@ -16,13 +16,13 @@ from svcsim.engine.hop import Hop, Step
 from svcsim.linux.address import LAST_IPV4
 from svcsim.linux.packet import TCP
 from svcsim.linux.tcp import INITIAL_WINDOW_SEGMENTS
+from svcsim.results.records import Outcome
 
 if TYPE_CHECKING:
     from svcsim.datapath.host import Host, Listener, Namespace
     from svcsim.linux.conntrack import Entry, State
     from svcsim.linux.packet import Flow
     from svcsim.linux.ports import PortAllocator
-    from svcsim.results.records import Outcome
 
 
 class Phase(IntEnum):
@@ -40,6 +40,8 @@ class Phase(IntEnum):
 
 WAIT, DNS, RETRY, CONNECT, REQUEST, QUEUE, SERVICE, RESPONSE = (int(phase) for phase in Phase)
 """The phases as plain ints: looking a member up in its enum takes four times as long, and each request does it often."""
+
+_OK = Outcome.OK
 
 
 class Client(Protocol):
@@ -66,14 +68,15 @@ class Request(Hop):
 
     `connection` is set from the moment at which the request has one until it is recorded; `tag` is what the
     client keeps with it; `outer` is, for a request that a proxy sends on, the one that the proxy received. `flags` are those of
-    `svcsim.results.records.Flag` that belong to the request and not to its connection.
+    `svcsim.results.records.Flag` that belong to the request and not to its connection. `status` is what the answer says: that it
+    is one, or as which error the request ends.
     """
 
     __slots__ = (
         "answer_bytes", "attempt", "client", "connect_ns", "connection", "deadline_ns", "dns_ns", "extra_ns", "flags",
-        "intended_ns", "is_probe", "live", "mark_ns", "outer", "overload", "payload", "phase", "pick_uniform", "position",
+        "intended_ns", "is_probe", "live", "mark_ns", "outer", "payload", "phase", "pick_uniform", "position",
         "queue_ns", "request_bytes", "request_ns", "response_ns", "retry_ns", "sequence", "service_ns", "service_uniform",
-        "tag", "tail_ns", "transmission", "wait_ns",
+        "status", "tag", "tail_ns", "transmission", "wait_ns",
     )
 
     connection: Connection
@@ -94,7 +97,7 @@ class Request(Hop):
         self.service_uniform = service_uniform
         self.pick_uniform = pick_uniform
         self.live = True
-        self.overload = False
+        self.status = _OK
         self.is_probe = False
         self.outer: Request | None = None
         self.payload: object | None = None

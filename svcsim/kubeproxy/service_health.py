@@ -17,6 +17,7 @@ from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.host import Host, SynAnswer
 from svcsim.linux.packet import TCP
+from svcsim.results.records import Outcome
 
 HEALTHZ_PORT = 10256
 """`--healthz-bind-address` (pkg/cluster/ports/ports.go, ProxyHealthzPort)."""
@@ -66,8 +67,8 @@ class _Port:
         """Nothing was kept of it."""
 
     def arrive(self, request: Request, now_ns: int) -> None:
-        """Answer: 503 counts as overload."""
-        request.overload = self.status != OK
+        """Answer; 503 is an error."""
+        request.status = Outcome.OK if self.status == OK else Outcome.SERVER_BUSY
         self._exchanges.respond(request)
 
 

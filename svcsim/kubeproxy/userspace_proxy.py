@@ -278,7 +278,7 @@ def pass_back(inner: Request, finish_ns: int, process: ProxyProcess) -> None:
         outer.response_ns += inner.response_ns
         outer.mark_ns = finish_ns
     outer.flags |= inner.flags
-    outer.overload = inner.overload
+    outer.status = inner.status
     outer.answer_bytes = inner.answer_bytes
     process.network.exchanges.respond(outer)
 

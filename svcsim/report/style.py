@@ -93,6 +93,10 @@ REASON_COLOURS = {
     "no_local_port": "#8C564B",
     "shed": "#7F7F7F",
     "no_variable": "#332288",
+    "not_found": "#999933",
+    "bad_gateway": "#882255",
+    "service_unavailable": "#44AA99",
+    "gateway_timeout": "#DDCC77",
 }
 """A colour for each reason of failure, by the key of its outcome."""
 

@@ -42,6 +42,10 @@ class Outcome(IntEnum):
     SHED = 9  # the client's own limit of waiting requests was reached
     CLIENT_GONE = 10  # its pod or node was dead at the intended send; part of no success or error rate
     NO_VARIABLE = 11  # the client's container was started without the variable that names its target
+    NOT_FOUND = 12  # 404 of an ingress controller: no rule is for this host and path
+    BAD_GATEWAY = 13  # 502: the last upstream that it tried refused, reset or was not to be reached
+    SERVICE_UNAVAILABLE = 14  # 503: the rule's Service has no ready endpoint
+    GATEWAY_TIMEOUT = 15  # 504: the last upstream that it tried did not connect or answer in time
 
     @property
     def words(self) -> str:
@@ -67,6 +71,10 @@ _WORDS = {
     Outcome.SHED: "shed by client",
     Outcome.CLIENT_GONE: "client gone",
     Outcome.NO_VARIABLE: "no variable",
+    Outcome.NOT_FOUND: "404 not found",
+    Outcome.BAD_GATEWAY: "502 bad gateway",
+    Outcome.SERVICE_UNAVAILABLE: "503 unavailable",
+    Outcome.GATEWAY_TIMEOUT: "504 time-out",
 }
 
 
@@ -76,7 +84,7 @@ class Flag(IntFlag):
     NEW_CONNECTION = 1  # it opened the connection that it used
     RESOLVED = 2  # it waited for the resolver
     CROSS_NODE = 4  # client and server on different nodes
-    REDIALED = 8  # the userspace proxy dialled more than one endpoint for it
+    REDIALED = 8  # a proxy tried more than one endpoint for it: the userspace proxy, an ingress controller
     RETRANSMITTED = 16  # at least one of its segments was sent again
     HAIRPIN = 32  # the client's own pod answered
     MASQUERADED = 64  # the server saw a node's address

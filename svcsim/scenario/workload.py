@@ -37,10 +37,12 @@ from svcsim.workload.distributions import Quantile
 MAX_USERS = 1_000_000
 DEFAULT_RATE_PER_S = 100.0
 FailureName = Literal[
-    "refused", "reset", "connect_timeout", "request_timeout", "no_route", "dns_failure", "server_busy", "no_local_port"
+    "refused", "reset", "connect_timeout", "request_timeout", "no_route", "dns_failure", "server_busy", "no_local_port",
+    "bad_gateway", "service_unavailable", "gateway_timeout",
 ]
 FAILURES: tuple[FailureName, ...] = (
     "refused", "reset", "connect_timeout", "request_timeout", "no_route", "dns_failure", "server_busy", "no_local_port",
+    "bad_gateway", "service_unavailable", "gateway_timeout",
 )
 """What can make a client try again; the names of `svcsim.results.records.Outcome`."""
 

@@ -114,7 +114,7 @@ class Prober:
         connection = request.connection
         probe = connection.tag if connection is not None else None
         if isinstance(probe, _Probe):
-            self._end(probe, not request.overload, "status 503" if request.overload else "")
+            self._end(probe, not request.status, "status 503" if request.status else "")
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
         """The connection was reset under the request."""

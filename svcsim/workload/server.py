@@ -20,6 +20,7 @@ from svcsim.datapath.handshake import Handshakes
 from svcsim.datapath.host import Namespace, SynAnswer
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
+from svcsim.results.records import Outcome
 from svcsim.workload.distributions import Quantile
 
 
@@ -52,6 +53,7 @@ class ServerProfile:
 # A member looked up in its enum costs four times a constant.
 _FINE, _HUNG, _CLOSED, _DRAINING, _STOPPED = State
 _ACCEPT = SynAnswer.ACCEPT
+_SERVER_BUSY = Outcome.SERVER_BUSY
 
 
 class Server:
@@ -139,7 +141,7 @@ class Server:
             if limit is None or len(self.queue) < limit:
                 self.queue.append(request)
                 return
-            request.overload = True
+            request.status = _SERVER_BUSY
             self._exchanges.respond(request)
             return
         if state is _HUNG:

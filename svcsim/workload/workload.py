@@ -66,7 +66,7 @@ class WorkloadSettings:
 _NEW_CONNECTION, _RESOLVED, _CROSS_NODE, _HAIRPIN = map(
     int, (Flag.NEW_CONNECTION, Flag.RESOLVED, Flag.CROSS_NODE, Flag.HAIRPIN)
 )
-_OK, _SERVER_BUSY = Outcome.OK, Outcome.SERVER_BUSY
+_OK = Outcome.OK
 
 Resolve = Callable[["Workload", Source, Callable[[int], None]], None]
 """Look the destination's name up for a source; the function is called once, with an address, or 0 when there is none."""
@@ -270,11 +270,9 @@ class Workload:
     def answered(self, request: Request, finish_ns: int) -> None:
         """The answer is there at `finish_ns`."""
         connection = request.connection
-        if request.overload:
-            outcome = _SERVER_BUSY
+        outcome = request.status
+        if outcome is not _OK:
             self.failures += 1
-        else:
-            outcome = _OK
         if connection.protocol == UDP:
             self.network.datagrams.answered(connection)
         if outcome is not _OK and self._tries_again(request, outcome, finish_ns):

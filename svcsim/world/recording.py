@@ -22,11 +22,18 @@ from svcsim.kubeproxy.service_ports import ServicePortName
 from svcsim.linux.address import format_address, format_endpoint, parse_address
 from svcsim.linux.packet import PROTOCOL_NAME, TCP
 from svcsim.results.pcapng import PcapngWriter
+from svcsim.results.records import Outcome
 from svcsim.scenario.model import Scenario
 from svcsim.version import __version__
 from svcsim.workload.resolving import DNS_PORT, DnsMessage
 from svcsim.workload.workload import Workload
 
+STATUS_LINES = {
+    Outcome.OK: b"200 OK", Outcome.SERVER_BUSY: b"503 Service Unavailable", Outcome.NOT_FOUND: b"404 Not Found",
+    Outcome.BAD_GATEWAY: b"502 Bad Gateway", Outcome.SERVICE_UNAVAILABLE: b"503 Service Temporarily Unavailable",
+    Outcome.GATEWAY_TIMEOUT: b"504 Gateway Time-out",
+}
+"""What an answer says first."""
 _HTTP_SCHEMES = ("http", "nodePort", "loadBalancer")
 _UNFINISHED = ".unfinished"
 _FILLER = b"svcsim "
@@ -200,7 +207,7 @@ def _http(size: int, path: str, host: str, agent: str, request: Request, *, is_a
         if padding < 0:
             return _filler(size)
         return head + b"X-Filler: " + b"." * padding + b"\r\n\r\n"
-    status = b"503 Service Unavailable" if request.overload else b"200 OK"
+    status = STATUS_LINES[request.status]
     body = size
     for _ in range(3):  # the length of the length changes the length
         head = b"HTTP/1.1 " + status + b"\r\nServer: svcsim\r\nContent-Length: " + str(max(0, body)).encode() + b"\r\n\r\n"

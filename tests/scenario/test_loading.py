@@ -229,7 +229,7 @@ def test_the_failures_to_retry_on_are_those_that_a_request_can_meet() -> None:
     from svcsim.results.records import Outcome
 
     assert set(FAILURES) <= {outcome.key for outcome in Outcome}
-    assert {outcome.key for outcome in Outcome} - set(FAILURES) == {"ok", "shed", "client_gone", "no_variable"}
+    assert {outcome.key for outcome in Outcome} - set(FAILURES) == {"ok", "shed", "client_gone", "no_variable", "not_found"}
 
 
 def test_the_schedulers_are_those_of_ipvs() -> None:

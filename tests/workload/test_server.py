@@ -69,7 +69,7 @@ def test_one_more_than_the_queue_holds_is_told_so_at_once():
     pod = Pod(queue_limit=2)
     requests = [pod.client.send(connection) for connection in pod.connect(5)]
     pod.run(1 * MS)
-    assert [request.overload for request in requests] == [False, False, False, True, True]
+    assert [bool(request.status) for request in requests] == [False, False, False, True, True]
     assert len(pod.answers()) == 2
     pod.run(1 * S)
     assert len(pod.answers()) == 5
@@ -80,7 +80,7 @@ def test_a_limit_of_nothing_lets_only_workers_take_requests():
     pod = Pod(queue_limit=0)
     requests = [pod.client.send(connection) for connection in pod.connect(2)]
     pod.run(1 * S)
-    assert [request.overload for request in requests] == [False, True]
+    assert [bool(request.status) for request in requests] == [False, True]
 
 
 # ---- probes ----------------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def test_a_separate_probe_is_answered_by_an_overloaded_process_and_takes_no_work
     request = pod.client.send(work)
     refused = pod.client.send(other)
     pod.run(1 * S)
-    assert (request.overload, refused.overload, probe.overload) == (False, True, False)
+    assert (bool(request.status), bool(refused.status), bool(probe.status)) == (False, True, False)
     assert pod.server.served == 1
 
 
