@@ -20,6 +20,7 @@ def overrides_of(
     >>> overrides_of(["run.duration=60s"], seed=7)
     {'run.duration': '60s', 'run.seed': 7}
     """
+    from svcsim.scenario.modes import proxy_of
     from svcsim.yamlsource import scalar
 
     found: dict[str, Any] = {}
@@ -34,7 +35,7 @@ def overrides_of(
         found["run.replications"] = replications
     if modes:
         found |= {f"compare[kubernetes.proxy.{part}]": None for part in ("mode", "scheduler", "backend")}
-        found["compare[kubernetes.proxy]"] = {mode: _proxy(mode) for mode in modes}
+        found["compare[kubernetes.proxy]"] = {mode: proxy_of(mode, "--mode") for mode in modes}
     return found
 
 
@@ -47,33 +48,27 @@ def comparison_of(over: Sequence[str]) -> dict[str, Any]:
     >>> comparison_of(["cluster.nodes.count=3,6"])
     {'compare': {'cluster.nodes.count': [3, 6]}}
     """
+    from svcsim.scenario.modes import compared
+
     axes: dict[str, Any] = {}
     for text in over:
         path, _, values = axis_of(text, "--over")
         if path in axes:
             raise UsageError(f"--over {path} is given twice")
-        axes[path] = {_named(mode): mode for mode in values} if path == "kubernetes.proxy" and _all_modes(values) else values
-    return {"compare": axes} if axes else {}
+        axes[path] = values
+    return {"compare": compared(axes, "--over")} if axes else {}
 
 
 def axis_of(text: str, option: str = "--set") -> tuple[str, str, list[Any]]:
     """The path of a `PATH=VALUE,VALUE,…`, the text of its values, and each of them; those of `kubernetes.proxy` are modes."""
+    from svcsim.scenario.modes import values_at
+
     path, equals, listed = text.partition("=")
     path, values = path.strip(), values_of(listed)
     if not equals or not path or not values:
         example = f"{option} kubernetes.proxy=iptables,ipvs/rr"
         raise UsageError(f"{option} takes PATH=VALUE,VALUE,… as in {example} (got {text[:60]!r})")
-    if path == "kubernetes.proxy":
-        values = [_proxy(value, option) if isinstance(value, str) else value for value in values]
-    return path, listed, values
-
-
-def _all_modes(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, dict) and set(value) <= {"mode", "scheduler", "backend"} for value in values)
-
-
-def _named(mode: dict[str, str]) -> str:
-    return "/".join(mode[part] for part in ("mode", "scheduler", "backend") if part in mode)
+    return path, listed, values_at(path, values, option)
 
 
 def values_of(text: str) -> list[Any]:
@@ -102,21 +97,3 @@ def _split(text: str) -> list[str]:
             parts.append(text[start:place])
             start = place + 1
     return [*parts, text[start:]]
-
-
-def _proxy(mode: str, option: str = "--mode") -> dict[str, str]:
-    """`ipvs/lc` is mode ipvs with scheduler lc; the backends of iptables are `iptables/nft` and `iptables/legacy`."""
-    from svcsim.scenario.kubernetes import BACKENDS, MODES, SCHEDULERS
-    from svcsim.spelling import nearest
-
-    name, slash, detail = mode.partition("/")
-    if name not in MODES:
-        raise UsageError(f"{option}: there is no proxy mode {name[:60]!r}{nearest(name, MODES)}")
-    details = {"ipvs": SCHEDULERS, "iptables": BACKENDS}.get(name, ())
-    if slash and detail not in details:
-        what = {"ipvs": "scheduler of IPVS", "iptables": "backend of iptables"}.get(name)
-        hint = f"there is no {what} {detail[:60]!r}{nearest(detail, details, listed=20)}" if what else f"write {option} {name}"
-        raise UsageError(f"{option} {mode[:60]}: {hint}")
-    if not slash:
-        return {"mode": name}
-    return {"mode": name, "scheduler": detail} if name == "ipvs" else {"mode": name, "backend": detail}
