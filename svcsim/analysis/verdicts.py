@@ -6,6 +6,7 @@ minus the level. Intervals are each on its own.
 
 from __future__ import annotations
 
+import importlib
 import math
 import statistics
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Contrast:
         return None if base == 0.0 else self.difference.mean / base
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Contrasts:
     """All of them: for each figure the base and then every other variant."""
 
@@ -74,6 +75,41 @@ class Contrasts:
     def of(self, figure: str) -> tuple[Contrast, ...]:
         """The rows of a figure, by its text."""
         return tuple(row for row in self.rows if row.figure.text == figure)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The texts of the figures, in order."""
+        return tuple(dict.fromkeys(row.figure.text for row in self.rows))
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, a row a figure and variant; values in the metric's unit (ns, share, count, ratio). Needs pandas."""
+        import pandas as pd
+
+        return pd.DataFrame([
+            {
+                "figure": row.figure.text, "unit": row.figure.of.unit.value, "variant": row.label, "mean": row.mean,
+                **_columns("", row.interval), "difference": None if row.difference is None else row.difference.mean,
+                **_columns("difference_", row.difference), "relative": row.relative, "p_value": row.p_value,
+                "verdict": row.word.value,
+            }
+            for row in self.rows
+        ])
+
+    # The report stands above and imports this; by name, it is loaded when something is to be shown.
+    def __repr__(self) -> str:
+        return str(importlib.import_module("svcsim.report.contrasts").contrasts_table(self))
+
+    def _repr_html_(self) -> str:
+        return str(importlib.import_module("svcsim.report.contrasts").contrasts_html(self))
+
+    @property
+    def plot(self) -> Any:
+        """The figures of this comparison, such as `found.plot.differences()`; see `svcsim.report.plot.ContrastsPlot`."""
+        return importlib.import_module("svcsim.report.plot").ContrastsPlot(self)
+
+
+def _columns(prefix: str, interval: Interval | None) -> dict[str, float | None]:
+    return {f"{prefix}low": interval.low if interval else None, f"{prefix}high": interval.high if interval else None}
 
 
 def contrast(

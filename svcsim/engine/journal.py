@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from svcsim.units import S
 
 Detail = str | int | float | tuple[str, ...]
 
@@ -54,3 +57,18 @@ class Journal:
     def add(self, at_ns: int, kind: Happening, subject: str, /, **detail: Detail) -> None:
         """Write an entry."""
         self.entries.append(Entry(at_ns, kind, subject, detail))
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, an entry a row: `at_s`, `kind`, `subject`, `detail` in words. Needs pandas (an extra)."""
+        import pandas as pd
+
+        rows = [
+            (entry.at_ns / S, str(entry.kind), entry.subject,
+             ", ".join(f"{name} {_words(value)}" for name, value in entry.detail.items()))
+            for entry in self.entries
+        ]
+        return pd.DataFrame(rows, columns=["at_s", "kind", "subject", "detail"])
+
+
+def _words(value: Detail) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)

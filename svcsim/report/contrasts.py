@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import textwrap
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from svcsim.analysis.verdicts import Contrast, Contrasts, Word
 from svcsim.report.terminal import WIDTH, Ink, table, told_apart
 from svcsim.results.comparison import Interval
 from svcsim.results.metrics import Metric, Unit
-from svcsim.results.table import Rows, percent
+from svcsim.results.table import Rows, html_table, percent
 from svcsim.units import format_ns
 
 _LONGEST_LABEL = 24
@@ -19,7 +20,7 @@ _LONGEST_LABEL = 24
 def contrasts_table(found: Contrasts, ink: Ink | None = None) -> str:
     """All figures, each with its variants; then how the verdicts are to be read."""
     ink = ink or Ink()
-    figures = list(dict.fromkeys(row.figure.text for row in found.rows))
+    figures = list(found.figures)
     rows: Rows = []
     for text in figures:
         of_figure = found.of(text)
@@ -27,6 +28,17 @@ def contrasts_table(found: Contrasts, ink: Ink | None = None) -> str:
         rows.append((text, *_headings(found)))
         rows += [(f"  {label}", *_cells(row)) for label, row in zip(labels, of_figure, strict=True)]
     return f"{_with_headings(table(rows, ink, left=(0, 4)), figures, ink)}\n\n{ink.dim(legend(found))}"
+
+
+def contrasts_html(found: Contrasts) -> str:
+    """The same as an HTML table for a notebook, a block of rows a figure, and the legend below it."""
+    rows: Rows = []
+    for text in found.figures:
+        rows.append((text, *_headings(found)))
+        rows += [(row.label, *_cells(row)) for row in found.of(text)]
+    heads = {place for place, row in enumerate(rows) if row[1:] == _headings(found)}
+    words = html.escape(" ".join(legend(found).split()))
+    return f'{html_table(rows, heads)}\n<p style="max-width: 48em; opacity: 0.75; font-size: smaller">{words}</p>'
 
 
 def _headings(found: Contrasts) -> tuple[str, ...]:

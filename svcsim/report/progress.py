@@ -38,13 +38,18 @@ class Progress:
         self._finished = 0
         self._finished_requests = 0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it is worth telling it how far a run is."""
+        return self._live
+
     def update(self, run: str, requests: int, simulated_ns: int) -> None:
         """Take how many requests of a run have ended and how far its clock is."""
         self._going[run] = (requests, simulated_ns)
         now = time.monotonic()
         if self._live and now - self._shown >= _EVERY_S:
             self._shown = now
-            self._write(_CLEAR + self._fitted())
+            self._show()
 
     def finish(self, run: str, requests: int) -> None:
         """Take that a run has ended."""
@@ -52,17 +57,30 @@ class Progress:
         self._finished += 1
         self._finished_requests += requests
         if self._live:
-            self._write(_CLEAR + self._fitted())
+            self._show()
         elif not self._quiet and self._runs > 1:
             self._write(f"{self._finished} of {self._runs}  {run}  {requests:,} requests\n")
 
+    def requests(self) -> int:
+        """How many requests have ended in all runs together."""
+        return self._finished_requests + sum(count for count, _ in self._going.values())
+
+    def share(self) -> float:
+        """How much of it all is done, from 0 to 1."""
+        return min(1.0, self._done() / max(1, self._runs))
+
+    def _done(self) -> float:
+        return self._finished + sum(min(1.0, at / self._duration_ns) for _, at in self._going.values())
+
     def line(self) -> str:
-        """The line as it stands now."""
-        requests = self._finished_requests + sum(count for count, _ in self._going.values())
-        passed = time.monotonic() - self._began
-        done = self._finished + sum(min(1.0, at / self._duration_ns) for _, at in self._going.values())
-        filled = round(_BAR * min(1.0, done / max(1, self._runs)))
-        facts = [f"{'━' * filled}{'─' * (_BAR - filled)} {self._finished} of {self._runs}"]
+        """The line as it stands now, the bar before it."""
+        filled = round(_BAR * self.share())
+        return f"{'━' * filled}{'─' * (_BAR - filled)} {self.facts()}"
+
+    def facts(self) -> str:
+        """The line without its bar."""
+        requests, passed, done = self.requests(), time.monotonic() - self._began, self._done()
+        facts = [f"{self._finished} of {self._runs}"]
         if len(self._going) == 1:
             (run, (_, at)), = self._going.items()
             facts.append(f"{run} at {at / S:.0f} s")
@@ -70,6 +88,9 @@ class Progress:
         if self._finished and done < self._runs and self._runs > _FEW:
             facts.append(f"about {_wall(passed / done * (self._runs - done))} left")
         return " · ".join(facts)
+
+    def _show(self) -> None:
+        self._write(_CLEAR + self._fitted())
 
     def _fitted(self) -> str:
         width = shutil.get_terminal_size((100, 24)).columns

@@ -205,6 +205,13 @@ def framed(height_in: float, width_in: float = WIDTH_IN) -> Frame:
     return Frame(new_figure(height_in, width_in), width_in, height_in)
 
 
+def figure_of(ax: Axes) -> Figure:
+    """The figure that axes stand in, of a subfigure the whole."""
+    figure = ax.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return figure
+
+
 def say_nothing(ax: Axes, words: str) -> None:
     """Say in the middle of empty axes why they are empty."""
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=MUTED, style="italic")

@@ -75,8 +75,8 @@ def short_paths(paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def sweep_table(swept: Sweep, ink: Ink | None = None) -> str:
-    """A line a point and variant; at most sixty, then how many more the table in the folder has."""
+def sweep_rows(swept: Sweep) -> Rows:
+    """A row of headings and one row a point and variant, the means over its replications; at most sixty."""
     cells = cells_of(swept)
     paths = varied(swept) or swept.paths
     names = short_paths(paths)
@@ -84,8 +84,13 @@ def sweep_table(swept: Sweep, ink: Ink | None = None) -> str:
     rows: Rows = [(names[paths[0]], *(names[path] for path in paths[1:]), *(["variant"] if several else []),
                    *(figure.text for figure in swept.figures))]
     rows += [tuple(_row(swept, cell, paths, several)) for cell in cells[:_MOST_LINES]]
-    text = table(rows, ink or Ink())
-    return text if len(cells) <= _MOST_LINES else f"{text}\n… {len(cells) - _MOST_LINES:,} more lines in results.csv"
+    return rows
+
+
+def sweep_table(swept: Sweep, ink: Ink | None = None) -> str:
+    """A line a point and variant; at most sixty, then how many more the table in the folder has."""
+    text, left = table(sweep_rows(swept), ink or Ink()), len(cells_of(swept)) - _MOST_LINES
+    return text if left <= 0 else f"{text}\n… {left:,} more lines in results.csv"
 
 
 def _row(swept: Sweep, cell: Cell, paths: Sequence[str], several: bool) -> Iterator[str]:

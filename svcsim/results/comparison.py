@@ -16,6 +16,7 @@ from typing import Any
 
 from svcsim.errors import UsageError
 from svcsim.results.anatomy import FaultAnatomy
+from svcsim.results.frames import Faults, modes_frame
 from svcsim.results.result import Result
 from svcsim.results.selection import Figures, Selection, pooled
 from svcsim.results.table import html_table, mode_rows
@@ -129,6 +130,18 @@ class Comparison:
         """The variant of that label, or those of a mode with any scheduler: `ipvs` matches `ipvs/rr`."""
         chosen = tuple(variant for variant in self.variants if variant.label.startswith(f"{mode}/"))
         return (self[mode],) if mode in self.labels or not chosen else chosen
+
+    @property
+    def faults(self) -> Faults:
+        """What each fault cost, as one table: fault by fault, each with its variants and replications."""
+        found = [
+            (variant.label, run.replication, fault) for variant in self.variants for run in variant.runs for fault in run.faults
+        ]
+        return Faults(tuple(sorted(found, key=lambda row: (row[2].began_ns, row[2].index))))
+
+    def to_pandas(self) -> Any:
+        """The table as a pandas DataFrame, a row a variant, times in ns. Needs pandas."""
+        return modes_frame(self.variants)
 
     @property
     def plot(self) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +130,12 @@ class Selection:
     def __repr__(self) -> str:
         latency = f"p50 {format_ns(self.latency.p50)}, p99 {format_ns(self.latency.p99)}"
         return f"<{len(self):,} requests, {percent(self.success)} succeeded, {latency}>"
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, a row a request, with names in place of indices. Needs pandas."""
+        from svcsim.results.frames import requests_frame
+
+        return requests_frame(self)
 
     def of_workload(self, name: str) -> Selection:
         """The requests of one workload; UsageError if there is none of that name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from svcsim.results.records import Outcome
@@ -86,11 +86,11 @@ def ratio(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2f}"
 
 
-def html_table(rows: Rows) -> str:
-    """A table whose first row is the heading and whose columns but the first are figures."""
+def html_table(rows: Rows, heads: Collection[int] = (0,)) -> str:
+    """A table whose columns but the first are figures; the rows at the places `heads` are headings."""
     lines = ["<table>"]
     for index, row in enumerate(rows):
-        tag = "th" if index == 0 else "td"
+        tag = "th" if index in heads else "td"
         cells = "".join(
             f'<{tag} style="text-align:{"left" if column == 0 else "right"}">{html.escape(cell)}</{tag}>'
             for column, cell in enumerate(row)

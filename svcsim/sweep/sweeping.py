@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import importlib.util
 import io
 import json
@@ -29,9 +30,10 @@ import numpy as np
 
 from svcsim.errors import InputError, UsageError
 from svcsim.results.measured import Figure, Measured
-from svcsim.results.table import html_table
+from svcsim.results.table import Rows, html_table
+from svcsim.scenario.changed import changed
 from svcsim.scenario.figures import figures_of
-from svcsim.scenario.loader import load
+from svcsim.scenario.model import Scenario
 from svcsim.scenario.resolved import resolved_yaml
 from svcsim.sweep.grid import Settings, shown
 from svcsim.sweep.runs import jobs_of
@@ -74,14 +76,21 @@ class Sweep:
         ]
 
     def to_pandas(self) -> Any:
-        """The table as a pandas DataFrame."""
+        """The table as a pandas DataFrame; a setting that is no plain value, as a proxy mode, in words."""
         import pandas as pd
 
-        return pd.DataFrame(self.table(), columns=list(self.columns))
+        rows = [[shown(value) if isinstance(value, dict | list) else value for value in row] for row in self.table()]
+        return pd.DataFrame(rows, columns=list(self.columns))
 
     def _repr_html_(self) -> str:
-        shown = [self.columns[:-1], *(tuple(map(_short, row[:-1])) for row in self.table()[:50])]
-        return html_table([tuple(map(str, row)) for row in shown])
+        # The report stands above and imports this; by name, it is loaded when a table is wanted.
+        rows: Rows = importlib.import_module("svcsim.report.sweeping").sweep_rows(self)
+        return html_table(rows)
+
+    @property
+    def plot(self) -> Any:
+        """The figures of this sweep, such as `swept.plot.metric("latency.p99")`; see `svcsim.report.plot.SweepPlot`."""
+        return importlib.import_module("svcsim.report.plot").SweepPlot(self)
 
     def csv_text(self) -> str:
         """The table as CSV."""
@@ -90,10 +99,6 @@ class Sweep:
         writer.writerow(self.columns)
         writer.writerows([tuple(map(_cell, row)) for row in self.table()])
         return out.getvalue()
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _cell(value: Any) -> Any:
@@ -117,19 +122,20 @@ class Plan:
 
 
 def plan(
-    path: str | Path, points: Sequence[Settings], *, overrides: dict[str, Any] | None = None, metrics: Sequence[str] = ()
+    source: Scenario | str | Path, points: Sequence[Settings], *, overrides: dict[str, Any] | None = None,
+    metrics: Sequence[str] = (),
 ) -> Plan:
-    """Load the scenario at every point; InputError or UsageError names the point that it is no scenario at."""
+    """The scenario, or that of a file, at every point; InputError or UsageError names the point that it is no scenario at."""
     if not points:
         raise UsageError("a sweep has at least one point")
     tasks: list[Task] = []
     owners: list[tuple[int, Settings]] = []
     figures: tuple[Figure, ...] = ()
     name, longest = "", 0
-    given = {**(overrides or {}), **_not_compared(path, points[0], overrides or {})}
+    given = {**(overrides or {}), **_not_compared(source, points[0], overrides or {})}
     for number, settings in enumerate(points):
         try:
-            scenario = load(path, {**given, **dict(settings)})
+            scenario = changed(source, {**given, **dict(settings)})
             figures = figures_of(scenario, metrics) if metrics or not figures else figures
         except (InputError, UsageError) as error:
             where = ", ".join(f"{key}={value}" for key, value in settings)
@@ -142,9 +148,9 @@ def plan(
     return Plan(name, paths, figures, tuple(tasks), tuple(owners), longest)
 
 
-def _not_compared(path: str | Path, settings: Settings, overrides: dict[str, Any]) -> dict[str, Any]:
+def _not_compared(source: Scenario | str | Path, settings: Settings, overrides: dict[str, Any]) -> dict[str, Any]:
     """What a sweep sets itself, a scenario does not compare beside it."""
-    compared = load(path, overrides).compare
+    compared = changed(source, overrides).compare
     swept = {"kubernetes.proxy" if name.startswith("kubernetes.proxy") else name for name, _ in settings}
     kept = {
         name: values for name, values in compared.items()

@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from svcsim.engine.journal import Journal
+from svcsim.report.figures.anatomy import failover_anatomy
 from svcsim.report.figures.balance import endpoint_balance
 from svcsim.report.figures.latency import latency_cdf
 from svcsim.report.figures.timeline import place_labels
@@ -141,7 +142,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
 def test_many_faults_are_numbered_in_the_timeline_and_by_the_same_numbers_told_in_figures_of_a_slides_height() -> None:
     comparison = Comparison(failover(("iptables",), rate_per_s=60, faults=SWARM))
     numbers = {text.get_text() for text in comparison.plot.timeline().texts if text.get_text().isdigit()}
-    figures = comparison.plot.failover_anatomy()
+    figures = failover_anatomy(comparison)
     titles = [text.get_text() for figure in figures for text in figure.texts if " killed" in text.get_text()]
     assert [title.partition(" ·")[0] for title in titles] == [str(number) for number in range(1, len(SWARM) + 1)]
     assert numbers <= {title.partition(" ·")[0] for title in titles}
@@ -218,4 +219,4 @@ def test_a_notebook_gets_a_png() -> None:
 def test_results_give_their_figures_when_asked() -> None:
     run = result(rate_per_s=60)
     assert isinstance(run.plot.timeline(), Figure)
-    assert len(Comparison([run]).plot.failover_anatomy()) == 1
+    assert len(failover_anatomy(Comparison([run]))) == 1

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from svcsim.errors import UsageError
 from svcsim.report.figures.latency import subtitle
 from svcsim.report.lanes import Lane, counted, elapsed, fault_lanes
 from svcsim.report.style import (
@@ -25,9 +26,11 @@ from svcsim.report.style import (
     TEXT_SIZE,
     WIDTH_IN,
     Frame,
+    figure_of,
     fitted,
     framed,
     looks,
+    say_nothing,
     styled,
     text_width_in,
 )
@@ -43,6 +46,7 @@ _GAP_IN = 0.95
 NUMBERED_FROM = 5
 """So many faults have numbers, by which the timeline may call them."""
 _MAX_LABEL_IN = 2.0
+_MAX_TITLE_IN = 5.0
 _REASONS_A_ROW = 6
 _STEPS = (
     ("until detected", "#8F8F8F"),
@@ -66,6 +70,33 @@ def failover_anatomy(comparison: Comparison) -> list[Figure]:
         with styled():
             figures.append(_figure(comparison, panels[start : start + a_figure], start + 1 if numbers else None))
     return figures
+
+
+def whole_anatomy(comparison: Comparison) -> Figure:
+    """Draw every fault in one figure, however tall; one that says so if nothing went wrong."""
+    panels = fault_lanes(comparison)
+    with styled():
+        if panels:
+            return _figure(comparison, panels, 1 if len(panels) >= NUMBERED_FROM else None)
+        frame = framed(2.2)
+        frame.title("Failover anatomy", subtitle(comparison))
+        ax = frame.axes(0.3, 0.9, 0.3, 0.3)
+        ax.set(xticks=[], yticks=[])
+        say_nothing(ax, "the scenario has no fault")
+        return frame.figure
+
+
+def anatomy_panel(comparison: Comparison, ax: Axes, fault: int = 0) -> Figure:
+    """Draw the steps of one fault, by its place among those that took place, into axes; UsageError if there is none there."""
+    panels = fault_lanes(comparison)
+    if not 0 <= fault < len(panels):
+        raise UsageError(f"there is no fault {fault}: {len(panels)} took place, counted from 0")
+    anatomy, lanes = panels[fault]
+    with styled():
+        _draw_times(ax, lanes, comparison, anatomy)
+        title = f"{anatomy.began_ns / S:g} s   {anatomy.fault}"
+        ax.set_title(fitted(title, _MAX_TITLE_IN, TEXT_SIZE, bold=True), loc="left", fontsize=TEXT_SIZE, weight="bold")
+        return figure_of(ax)
 
 
 def _figure(

@@ -23,6 +23,7 @@ from svcsim.report.style import (
     MUTED,
     SMALL_SIZE,
     TEXT_SIZE,
+    figure_of,
     fitted,
     framed,
     looks,
@@ -66,9 +67,7 @@ def endpoint_balance(comparison: Comparison, ax: Axes | None = None) -> Figure:
             _by_endpoint(ax, comparison, shares, names, several=several)
         else:
             _by_mode(ax, comparison, several=several)
-        figure = ax.figure
-        assert isinstance(figure, Figure)
-        return figure
+        return figure_of(ax)
 
 
 def _answers(variant: Variant) -> dict[str, int]:

@@ -7,8 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from svcsim.analysis.verdicts import Contrast, Contrasts, Word
-from svcsim.report.style import INK, MUTED, SMALL_SIZE, TEXT_SIZE, fitted, framed, looks, say_nothing, styled
+from svcsim.errors import UsageError
+from svcsim.report.style import INK, MUTED, SMALL_SIZE, TEXT_SIZE, figure_of, fitted, framed, looks, say_nothing, styled
 from svcsim.results.metrics import Unit
+from svcsim.spelling import nearest
 from svcsim.units import format_ns
 
 _ROW_IN, _PANEL_IN, _HEAD_IN = 0.27, 0.82, 1.05
@@ -18,10 +20,10 @@ _LABEL_IN, _VERDICT_IN = 2.0, 2.3
 
 def contrasts_figure(found: Contrasts) -> Figure:
     """Draw every figure's differences to the base with their intervals, and the verdicts beside them."""
-    figures = list(dict.fromkeys(row.figure.text for row in found.rows))
+    figures = found.figures
     others = {text: [row for row in found.of(text) if row.word is not Word.BASE] for text in figures}
     equal = [text for text, rows in others.items() if all(row.word is Word.EQUAL for row in rows)]
-    drawn = [text for text in figures if text not in equal] or figures[:1]
+    drawn = [text for text in figures if text not in equal] or list(figures[:1])
     panels = [others[text] for text in drawn]
     heights = [_ROW_IN * len(rows) for rows in panels]
     with styled():
@@ -41,6 +43,18 @@ def contrasts_figure(found: Contrasts) -> Figure:
             _draw(ax, text, rows, {row.label: styles[row.label].colour for row in rows})
             top += height + _PANEL_IN
         return frame.figure
+
+
+def contrasts_panel(found: Contrasts, ax: Axes, figure: str | None = None) -> Figure:
+    """Draw one figure's differences, the first unless its text is given, into axes that have room at their right."""
+    chosen = found.figures[0] if figure is None else figure
+    if chosen not in found.figures:
+        raise UsageError(f"there is no figure {chosen!r}{nearest(chosen, found.figures)}")
+    rows = [row for row in found.of(chosen) if row.word is not Word.BASE]
+    with styled():
+        styles = looks(list(dict.fromkeys(row.label for row in found.rows)))
+        _draw(ax, f"{chosen}: difference to {found.base}", rows, {row.label: styles[row.label].colour for row in rows})
+        return figure_of(ax)
 
 
 def _draw(ax: Axes, text: str, rows: list[Contrast], colours: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from svcsim.report.style import TEXT_SIZE, fitted, framed, looks, say_nothing, styled
+from svcsim.report.style import TEXT_SIZE, figure_of, fitted, framed, looks, say_nothing, styled
 from svcsim.results.comparison import Comparison
 from svcsim.results.table import percent
 from svcsim.units import MS, US, S
@@ -31,9 +31,7 @@ def latency_cdf(comparison: Comparison, ax: Axes | None = None) -> Figure:
             ax = frame.axes(0.95, 1.0, 2.75, 0.7)
             frame.title("Latency of successful requests", subtitle(comparison))
         _draw(comparison, ax)
-        figure = ax.figure
-        assert isinstance(figure, Figure)
-        return figure
+        return figure_of(ax)
 
 
 def subtitle(comparison: Comparison) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from svcsim.report.style import MUTED, SMALL_SIZE, TEXT_SIZE, fitted, framed, looks, say_nothing, styled
+from svcsim.report.style import MUTED, SMALL_SIZE, TEXT_SIZE, figure_of, fitted, framed, looks, say_nothing, styled
 from svcsim.report.sweeping import Cell, cells_of, short_paths, varied
 from svcsim.results.metrics import Unit
 from svcsim.sweep.grid import number_of, shown
@@ -37,9 +37,7 @@ def sweep_figure(swept: Sweep, figure: int = 0, ax: Axes | None = None) -> Figur
             runs = f"{replications} replications, 95% intervals" if replications > 1 else "one run a point"
             frame.title(swept.figures[figure].text, f"{swept.scenario}  ·  {swept.figures[figure].of.words}  ·  {runs}")
         _draw(swept, figure, ax)
-        drawn = ax.figure
-        assert isinstance(drawn, Figure)
-        return drawn
+        return figure_of(ax)
 
 
 def _draw(swept: Sweep, figure: int, ax: Axes) -> None:

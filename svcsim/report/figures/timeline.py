@@ -27,6 +27,7 @@ from svcsim.report.style import (
     TEXT_SIZE,
     WIDTH_IN,
     Frame,
+    figure_of,
     fitted,
     framed,
     looks,
@@ -69,9 +70,7 @@ def timeline_figure(comparison: Comparison) -> Figure:
         frame = framed(height)
         frame.title("Success and latency over time", subtitle(comparison))
         styles = looks(comparison.labels)
-        # A slot of a few requests shows chance instead of change.
-        fewest = min(len(run.requests) for run in runs)
-        width_ns = slot_width_ns(max(run.duration_ns for run in runs), max(10, min(_SLOTS, fewest // _A_SLOT)))
+        width_ns = _width_ns(runs)
         axes = []
         for position, run in enumerate(runs):
             row_top = top + position * (_ROW_IN + _GAP_IN)
@@ -94,6 +93,33 @@ def timeline_figure(comparison: Comparison) -> Figure:
         latency.set_xlabel(f"simulated time, by intended send (s){meaning}")
         _legend(frame, bool(faults))
         return frame.figure
+
+
+def success_panel(comparison: Comparison, ax: Axes) -> Figure:
+    """Draw success over time, a line a mode, with the beginnings of the faults, into axes."""
+    runs = [variant.runs[0] for variant in comparison]
+    width_ns = _width_ns(runs)
+    with styled():
+        styles = looks(comparison.labels)
+        for run in runs:
+            slots = timeline(run.requests, run.duration_ns, width_ns)
+            look = styles[run.label]
+            ax.plot((slots.starts_ns + slots.slot_ns / 2) / S, slots.success * 100, color=look.colour, linestyle=look.dash,
+                    linewidth=1.5, label=run.label)
+        for fault in next((run.faults for run in runs if run.faults), ()):
+            ax.axvline(fault.began_ns / S, color=INK, linewidth=1.0, zorder=1)
+        ax.set_xlim(0, max(run.duration_ns for run in runs) / S)
+        ax.set_ylim(-2, 104)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+        ax.set(xlabel="simulated time, by intended send (s)", ylabel="succeeded")
+        ax.legend(loc="lower right", fontsize=SMALL_SIZE)
+        return figure_of(ax)
+
+
+def _width_ns(runs: Sequence[Result]) -> int:
+    # A slot of a few requests shows chance instead of change.
+    fewest = min(len(run.requests) for run in runs)
+    return slot_width_ns(max(run.duration_ns for run in runs), max(10, min(_SLOTS, fewest // _A_SLOT)))
 
 
 def _success_row(ax: Axes, run: Result, slots: Timeline, colour: str) -> None:
