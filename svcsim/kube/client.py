@@ -117,6 +117,12 @@ class Switchboard:
         """Connect a watch to the pods of a node (field selector `spec.nodeName`)."""
         self._pods_by_node.setdefault(node, []).append(watch)
 
+    def remove(self, watch: Watch) -> None:
+        """Nobody listens to this watch any more."""
+        for watches in (*self._by_kind.values(), *self._pods_by_node.values()):
+            if watch in watches:
+                watches.remove(watch)
+
     def watchers(self, kind: str) -> int:
         """How many watch all objects of a kind."""
         return len(self._by_kind.get(kind, ()))
@@ -203,6 +209,14 @@ class Client:
         now = self.clock.now
         self.resumed_ns = min(self.resumed_ns, now)
         self._lost_ns = None if self.reachable else now
+
+    def leave(self) -> None:
+        """The component's process is gone for good: its watches end, and what it was to hear of or to do is forgotten."""
+        for watch in self._watches:
+            self._board.remove(watch)
+            watch.drop()
+        self._watches = []
+        self._waiting = []
 
     def when_reachable(self, action: Callable[[], None]) -> None:
         """Call a function now, or as soon as the API server answers this component."""

@@ -10,7 +10,7 @@ conformance suite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from svcsim.kube.api.ingress import Ingress, IngressBackend, IngressClass, PathType
@@ -97,6 +97,14 @@ class IngressRules:
         self._by_host = {host: sorted(paths, key=_rank) for host, paths in by_host.items()}
         self._default = default
 
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """Every backend that a request may be sent to, each once."""
+        found = dict.fromkeys(rule.backend for paths in self._by_host.values() for rule in paths)
+        if self._default is not None:
+            found[self._default] = None
+        return tuple(found)
+
     def backend(self, host: str, path: str) -> Backend | None:
         """The backend of a request, None for 404; a query string is no part of the path."""
         host = normal_host(host)
@@ -118,6 +126,51 @@ def class_of(ingress: Ingress, classes: Iterable[IngressClass]) -> str | None:
         if each.metadata.annotations.get(DEFAULT_CLASS_ANNOTATION) == "true":
             return each.metadata.name
     return None
+
+
+def is_own(
+    ingress: Ingress, classes: Mapping[str, IngressClass], class_name: str, controller: str, *, without_class: bool = False
+) -> bool:
+    """Whether a controller acts on an Ingress, by its class's name and by what an IngressClass calls its controller.
+
+    The annotation of old is the class itself; an `ingressClassName` must name an IngressClass of this controller; without either
+    the default class decides, unless the controller takes Ingresses `without_class`. Source: kubernetes/ingress-nginx
+    internal/ingress/controller/ingressclass/ingressclass.go and store/store.go (GetIngressClass).
+    """
+    annotation = ingress.metadata.annotations.get(CLASS_ANNOTATION)
+    if annotation:
+        return annotation == class_name
+    named = ingress.spec.ingress_class_name
+    if named:
+        found = classes.get(named)
+        return found is not None and found.spec.controller == controller
+    if without_class:
+        return True
+    return any(
+        each.spec.controller == controller and each.metadata.annotations.get(DEFAULT_CLASS_ANNOTATION) == "true"
+        for each in classes.values()
+    )
+
+
+def published(ingress: Ingress) -> tuple[str, ...]:
+    """The IP addresses that an Ingress shows in its status."""
+    balancer = ingress.status.get("loadBalancer")
+    points = balancer.get("ingress") if isinstance(balancer, dict) else None
+    found = (point.get("ip") for point in points or () if isinstance(point, dict))
+    return tuple(each for each in found if isinstance(each, str) and each)
+
+
+def address_of_host(host: str, ingresses: Iterable[Ingress]) -> tuple[str, ...]:
+    """The IP addresses under which a host is found, as a DNS that follows Ingresses has it (external-dns).
+
+    Those of the Ingress whose rule names the host, else of one with a wildcard for it, else of one that takes every host.
+    """
+    ranked: dict[int, tuple[str, ...]] = {}
+    for ingress in ingresses:
+        for rule_host in [rule.host for rule in ingress.spec.rules] or [""]:
+            if host_matches(rule_host, host) and published(ingress):
+                ranked.setdefault(0 if rule_host and not rule_host.startswith("*") else 1 if rule_host else 2, published(ingress))
+    return ranked[min(ranked)] if ranked else ()
 
 
 def _backend(backend: IngressBackend | None, namespace: str) -> Backend | None:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from svcsim.spelling import nearest
 from svcsim.validation import plain_kind
 
-Scheme = Literal["http", "https", "tcp", "udp", "nodePort", "nodePort+udp", "loadBalancer", "loadBalancer+udp"]
+Scheme = Literal["http", "https", "tcp", "udp", "nodePort", "nodePort+udp", "loadBalancer", "loadBalancer+udp", "ingress"]
 _SCHEMES: dict[str, Scheme] = {
     "http": "http", "https": "https", "tcp": "tcp", "udp": "udp", "nodeport": "nodePort", "nodeport+udp": "nodePort+udp",
     "loadbalancer": "loadBalancer", "loadbalancer+udp": "loadBalancer+udp",
@@ -65,6 +65,16 @@ class Destination:
     def is_load_balancer(self) -> bool:
         """Whether the Service is reached at the address of its balancer, whatever that is at the time."""
         return self.scheme.startswith("loadBalancer")
+
+    @property
+    def is_ingress(self) -> bool:
+        """Whether the connection goes to the address that the status of an Ingress shows (`via: ingress` alone)."""
+        return self.scheme == "ingress"
+
+    @property
+    def is_published(self) -> bool:
+        """Whether clients learn the address as that of a public name: by a balancer's or an Ingress's status."""
+        return self.is_load_balancer or self.is_ingress
 
     @property
     def is_address(self) -> bool:
@@ -121,6 +131,8 @@ class Destination:
         return next(filter(exists, found), found[0] if found else None)
 
     def __str__(self) -> str:
+        if self.is_ingress:
+            return "ingress"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}" + (f"?node={self.node}" if self.node else "")
 
@@ -174,3 +186,26 @@ DestinationUrl = Annotated[
     }),
 ]
 """A URL in the scenario file."""
+
+
+INGRESS = Destination("ingress", "", 0)
+"""`via: ingress`."""
+
+
+def parse_via(value: Any) -> Destination:
+    """Where a connection is made in place of a destination: `ingress`, or another URL."""
+    if value == "ingress" or value is INGRESS:
+        return INGRESS
+    if isinstance(value, str) and "://" not in value:
+        raise ValueError(f"'ingress' or a URL is expected, as 'nodePort://ingress.shop:80', not {plain_kind(value)}")
+    return parse_destination(value)
+
+
+ViaUrl = Annotated[
+    Destination, BeforeValidator(parse_via), PlainSerializer(str),
+    WithJsonSchema({
+        "type": "string", "pattern": "^(ingress|(https?|tcp|(nodePort|loadBalancer))://.+)$",
+        "examples": ["ingress", "nodePort://ingress-nginx-controller.ingress-nginx:80"],
+    }),
+]
+"""`ingress` or a URL in the scenario file."""

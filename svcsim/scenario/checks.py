@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from svcsim.errors import InputError, Problem, UsageError
+from svcsim.kube.api.ingress import Ingress, IngressClass
 from svcsim.kube.api.service import Service, ServicePort
 from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicaSet, ReplicationController, StatefulSet
+from svcsim.kube.ingress_rules import CLASS_ANNOTATION, class_of, host_matches, is_own
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.store import InvalidError
@@ -104,6 +106,7 @@ class _Checks:
         yield from self._costs()
         yield from self._allocations()
         self._servers()
+        self._ingress_controllers()
         if node_names is not None:
             self.notes += pending_notes(self.scenario.objects, self.scenario.nodes)
 
@@ -162,13 +165,30 @@ class _Checks:
             namespace = workload.from_.namespace if workload.from_ else "default"
             if workload.from_ is not None:
                 yield from self._sender(workload.from_, (*path, "from"), node_names)
-            if workload.to is not None:
+            if workload.via is not None and workload.via.is_ingress:
+                yield from self._published_by_an_ingress(workload, path)
+            elif workload.via is not None:
+                yield from self._destination(workload.via, namespace, (*path, "via"), node_names)
+            elif workload.to is not None:
                 yield from self._destination(workload.to, namespace, (*path, "to"), node_names)
             yield from self._family(workload, path)
             if workload.start_ns >= duration_ns:
                 yield self.places.problem((*path, "start"), f"the run ends before, after {duration_text(duration_ns)}")
             if workload.connect_timeout_ns is not None and workload.connect_timeout_ns > workload.timeout_ns:
                 self.notes.append(f"workload {workload.name}: connectTimeout is longer than timeout and never takes effect")
+
+    def _published_by_an_ingress(self, workload: Workload, path: DataPath) -> Iterator[Problem]:
+        """Whether an Ingress, of now or later, is for the host that a workload asks."""
+        later = (obj for fault in self.scenario.faults for obj in self._objects_of(fault))
+        ingresses = [obj for obj in (*self._of_kind("ingress").values(), *later) if isinstance(obj, Ingress)]
+        if workload.to is None or not self.all_read:
+            return
+        if not any(
+            host_matches(rule.host, workload.to.host) for each in ingresses for rule in each.spec.rules
+        ) and not any(each.spec.default_backend is not None for each in ingresses):
+            hosts = dict.fromkeys(rule.host for each in ingresses for rule in each.spec.rules if rule.host)
+            message = f"no Ingress is for the host {workload.to.host!r}{nearest(workload.to.host, hosts)}"
+            yield self.places.problem((*path, "via"), message)
 
     def _sender(self, source: From, path: DataPath, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
         if source.outside is not None:
@@ -358,6 +378,9 @@ class _Checks:
             if expect.during is not None:
                 ends = (expect.during.start, expect.during.end)
                 references += [end.fault for end in ends if end is not None and end.fault is not None]
+            if METRICS[expect.metric].of_fault and (late := self._late(expect.fault)):
+                yield self.places.problem(path, f"{expect.metric} can't be measured: {late}")
+                continue
             unknown = [reference for reference in references if scenario.fault_index(reference) is None]
             for reference in unknown:
                 yield self.places.problem(path, self._no_fault(reference))
@@ -368,6 +391,19 @@ class _Checks:
                     length = duration_text(scenario.run.duration_ns)
                     message = f"nothing is sent in the window {expect.during} of a run of {length}"
                     yield self.places.problem((*path, "during"), message)
+
+    def _late(self, reference: int | str | None) -> str:
+        """Which fault never comes, the run being over before; of no reference, all of them. Empty if one comes."""
+        index = None if reference is None else self.scenario.fault_index(reference)
+        if reference is not None and index is None:
+            return ""
+        faults = self.scenario.faults if index is None else self.scenario.faults[index:index + 1]
+        first = min(faults, key=lambda fault: fault.at_ns)
+        length_ns = self.scenario.run.duration_ns
+        if first.at_ns < length_ns:
+            return ""
+        which = "the first fault" if reference is None else f"fault[{reference}]"
+        return f"{which} comes at {duration_text(first.at_ns)}, when the run of {duration_text(length_ns)} is over"
 
     def _no_fault(self, reference: int | str) -> str:
         faults = self.scenario.faults
@@ -406,7 +442,7 @@ class _Checks:
 
     def _family(self, workload: Workload, path: DataPath) -> Iterator[Problem]:
         """A family that a workload asks for and its clients do not have."""
-        wanted, to = workload.family, workload.to
+        wanted, to = workload.family, workload.target
         if wanted is None:
             return
         network = self.scenario.cluster.network
@@ -416,7 +452,7 @@ class _Checks:
             there = {family_of(each) for host in self.scenario.cluster.outside for each in host.address} or (wanted,)
         if wanted not in there:
             yield self.places.problem((*path, "family"), f"the clients have no address of {wanted} {_BOTH}")
-        elif to is not None and to.is_address and not to.is_node_port and family_of(to.host) != wanted:
+        elif to is not None and to.is_address and not to.is_node_port and not to.is_ingress and family_of(to.host) != wanted:
             yield self.places.problem((*path, "family"), f"{to.host} is {family_of(to.host)}")
 
     def _allocations(self) -> Iterator[Problem]:
@@ -485,6 +521,24 @@ class _Checks:
         if alone:
             names = ", ".join(alone[:NAMED]) + (f" and {len(alone) - NAMED} more" if len(alone) > NAMED else "")
             self.notes.append(f"no pod of the manifests is selected by: Service {names}")
+
+
+    def _ingress_controllers(self) -> None:
+        """Ingresses on which nobody acts, as an unknown class means."""
+        declared = [servers.ingress for servers in self.scenario.servers if servers.ingress is not None]
+        classes = {name: obj for name, obj in self._of_kind("ingressclass").items() if isinstance(obj, IngressClass)}
+        for ingress in self._of_kind("ingress").values():
+            if isinstance(ingress, Ingress) and not any(
+                is_own(ingress, classes, each.class_, each.controller, without_class=each.watch_ingress_without_class)
+                for each in declared
+            ):
+                named = class_of(ingress, classes.values())
+                what = f"its class {named!r}" if named else "an Ingress without class"
+                if declared and named and not ingress.metadata.annotations.get(CLASS_ANNOTATION) and named not in classes:
+                    why = f"there is no IngressClass {named!r}"
+                else:
+                    why = f"no entry of servers is the ingress controller of {what}"
+                self.notes.append(f"nobody acts on Ingress {ingress.metadata.key}: {why}")
 
 
 def _unknown(what: str, name: str, valid: Iterable[str], where: str = "") -> str:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from svcsim.errors import Problem
+from svcsim.errors import InputError, Problem
 from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import Deployment
+from svcsim.kube.kinds import KubeObject
 from svcsim.kube.manifests import Manifests
-from svcsim.scenario.address import Destination
+from svcsim.scenario.address import INGRESS, Destination
 from svcsim.scenario.cloud import DEFAULT_ADDRESSES
 from svcsim.scenario.cluster import DEFAULT_NODE_CIDR, DEFAULT_POD_CIDR, Cluster
+from svcsim.scenario.faults import Apply
 from svcsim.scenario.generator import IPV6_ENDPOINT_CIDR, ServiceGenerator
+from svcsim.scenario.ingress import names_an_ingress
 from svcsim.scenario.model import Origin, Scenario
 from svcsim.scenario.places import Places
 from svcsim.scenario.quantities import family_of
@@ -50,6 +53,9 @@ def complete(
                     problems.append(places.problem(("workloads", i), destination))
             else:
                 update["to"] = destination
+        via = _via(workload, scenario, objects)
+        if via is not None:
+            update["via"] = via
         source = workload.from_ or From(clients=max(1, min(MAX_DEFAULT_CLIENTS, _node_count(scenario))))
         if source.clients is not None:
             clients = f"{workload.name or update['name']}-client"
@@ -67,6 +73,27 @@ def complete(
         }
     )
     return completed, objects, tuple(added)
+
+
+def _via(workload: Workload, scenario: Scenario, objects: Manifests) -> Destination | None:
+    """The way to a host that neither a Service nor a host outside has, but an Ingress."""
+    to = workload.to
+    if workload.via is not None or to is None or to.scheme not in {"http", "https"} or to.is_variable:
+        return None
+    if to.is_address or any(host.name == to.host for host in scenario.cluster.outside):
+        return None
+    services = {obj.metadata.key for obj in objects.objects if isinstance(obj, Service)}
+    if any("/".join(key) in services for key in to.services(domain=scenario.kubernetes.dns.domain)):
+        return None
+    applied = (obj for fault in scenario.faults if isinstance(fault, Apply) for obj in _parsed(fault))
+    return INGRESS if names_an_ingress(to.host, (*objects.objects, *applied)) else None
+
+
+def _parsed(fault: Apply) -> list[KubeObject]:
+    try:
+        return fault.parsed()
+    except InputError:
+        return []  # told where the manifests were read
 
 
 def _with_networks(scenario: Scenario) -> Cluster:

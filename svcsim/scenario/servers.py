@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from svcsim.scenario.distribution import TimeDistribution
-from svcsim.scenario.quantities import Count, Labels, Name, Part, PositiveCount
+from svcsim.scenario.ingress import DEFAULT_SERVING, IngressController
+from svcsim.scenario.quantities import Count, Labels, Name, Part, PositiveCount, spelling
 from svcsim.units import MS
 
 
@@ -34,6 +35,23 @@ class Servers(Serving):
     """Whether probes wait in the same queue as requests, or are answered by a worker of their own."""
     drain: Literal["finish", "exit", "ignore"] = "finish"
     """At SIGTERM: stop accepting and finish what is under way; exit at once; or take no notice until SIGKILL."""
+
+    ingress: IngressController | None = None
+    """These pods are an ingress controller, which passes requests on by host and path; a bare text is its class."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_proxy(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("ingress") is None:
+            return data
+        given = {spelling(str(key)) for key in data}
+        return {**data, **{key: value for key, value in DEFAULT_SERVING.items() if key not in given}}
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.ingress is not None and not self.match:
+            raise ValueError("an ingress controller's pods are told by their labels: give 'match'")
+        return self
 
     def matches(self, namespace: str, labels: dict[str, str]) -> bool:
         """Whether a pod is meant."""

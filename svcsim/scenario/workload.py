@@ -7,12 +7,13 @@ a node (three at most), kept-alive connections, 5 s time-out, no retries.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from svcsim.scenario.address import DestinationUrl
+from svcsim.scenario.address import Destination, DestinationUrl, ViaUrl
 from svcsim.scenario.distribution import SizeDistribution, TimeDistribution
 from svcsim.scenario.quantities import (
     Count,
@@ -335,6 +336,9 @@ class Workload(Part):
     """Default: client pods that svcsim adds, one a node and three at most."""
     to: DestinationUrl | None = None
     """Default: the first port of the only Service."""
+    via: ViaUrl | None = None
+    """Where the connection is made instead, as curl's --connect-to: another URL, or `ingress` for the address that the Ingress of
+    this host shows; the request still says host and path of `to`. Default: `ingress` for a host that only an Ingress has."""
     arrivals: Arrivals = Arrivals(poisson_per_s=DEFAULT_RATE_PER_S)
     connections: Connections = Connections()
     request: SizeDistribution = SizeDistribution(constant_bytes=200)
@@ -357,6 +361,22 @@ class Workload(Part):
     """When the workload begins."""
     stop_ns: PositiveDuration | None = None
     """When it ends; default: with the run."""
+
+    @property
+    def target(self) -> Destination | None:
+        """Where connections are made: `via` if it is given, else `to`."""
+        via, to = self.via, self.to
+        if via is None or to is None:
+            return to
+        return replace(via, host=to.host, port=to.port) if via.is_ingress else via
+
+    @model_validator(mode="after")
+    def _through_http(self) -> Self:
+        if self.via is not None and self.to is not None and self.to.scheme not in {"http", "https"}:
+            raise ValueError(f"'via' is for requests with a host and a path, and {self.to.scheme}:// has none")
+        if self.via is not None and self.via.protocol != "TCP":
+            raise ValueError("HTTP goes over TCP: 'via' is no UDP destination")
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from svcsim.datapath.connection import CONNECT, DNS, WAIT, Connection, Request
 from svcsim.datapath.network import Network
@@ -59,6 +59,8 @@ class WorkloadSettings:
     resolve: Literal["connection", "interval", "once", "never"] = "never"
     resolve_interval_ns: int = 30_000_000_000
     balancing: Balancing | None = None
+    http: tuple[str, str] = ("", "/")
+    """Host and path of its requests, for who routes by them."""
     unresolved: Outcome = Outcome.DNS_FAILURE
     """How a request ends whose client gets no address."""
 
@@ -79,6 +81,8 @@ class Workload:
         "_again", "_choices", "_clock", "_connect_timers", "_environment", "_hand_over", "_records", "_redraw", "_timers",
         "ended", "failures", "network", "on_end", "resolve", "settings", "sources", "started",
     )
+
+    _connection_kind: ClassVar[type[Connection]] = Connection
 
     def __init__(
         self, settings: WorkloadSettings, sources: list[Source], network: Network, records: RecordWriter, seed: int,
@@ -214,7 +218,7 @@ class Workload:
             self._end_attempt(request, Outcome.NO_LOCAL_PORT, now)
             return
         key = (settings.index << 52) ^ (request.sequence << 6) ^ request.attempt
-        connection = Connection(
+        connection = self._connection_kind(
             self, source.namespace, port, source.target, destination_port, settings.protocol, key, request.pick_uniform
         )
         connection.port_pool = pool
@@ -359,11 +363,16 @@ class Workload:
         elif phase == WAIT:
             with suppress(ValueError):
                 request.tag.waiting.remove(request)  # at its head: who waits longest is out of time first
-        if connection is not None and connection.request is request:
+        if connection is not None:
+            self._withdraw(request, connection, now)
+        self._end_attempt(request, outcome, now)
+
+    def _withdraw(self, request: Request, connection: Connection, now_ns: int) -> None:
+        """The client waits no longer for a request that is on a connection."""
+        if connection.request is request:
             connection.request = None
             connection.deadline_ns = 0
-            self._discard(connection, now)
-        self._end_attempt(request, outcome, now)
+            self._discard(connection, now_ns)
 
     def _connect_time_out(self, connection: Connection) -> None:
         request = connection.request

@@ -12,10 +12,12 @@ from svcsim.engine.streams import Stream, splitmix64, stream_seed
 from svcsim.errors import UsageError
 from svcsim.faults.owners import is_pod_of
 from svcsim.kube.api.endpoints import EndpointSlice
+from svcsim.kube.api.ingress import Ingress
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.dns.address_selection import in_order
 from svcsim.kube.dns.resolver import Resolver
+from svcsim.kube.ingress_rules import address_of_host, rules_of
 from svcsim.kube.store import Store
 from svcsim.linux.address import format_address, is_ipv6, parse_address
 from svcsim.linux.packet import PROTOCOL_NUMBER
@@ -108,6 +110,7 @@ class Clients:
             resolve=model.resolve.policy,
             resolve_interval_ns=model.resolve.interval_ns,
             balancing=model.balancing,
+            http=("", "/") if model.to is None else (model.to.host, model.to.path or "/"),
             unresolved=Outcome.NO_VARIABLE if self._to(model).is_variable else Outcome.DNS_FAILURE,
             retries=Retries(
                 attempts=model.retries.attempts, base_ns=backoff.base_ns, factor=backoff.factor, max_ns=backoff.max_ns,
@@ -116,9 +119,11 @@ class Clients:
         )
 
     def _to(self, model: WorkloadModel) -> Destination:
-        if model.to is None:
+        """Where a workload's connections are made."""
+        target = model.target
+        if target is None:
             raise self._mistake(model, "has no destination")
-        return model.to
+        return target
 
     def service_key(self, model: WorkloadModel) -> tuple[str, str] | None:
         """(namespace, name) of the Service that a workload sends to, as its clients' namespace has it; None for another host."""
@@ -126,6 +131,15 @@ class Clients:
         return self._to(model).service(
             lambda key: self._store.contains("Service", "/".join(key)), namespace, self._scenario.kubernetes.dns.domain
         )
+
+    def answering_service(self, model: WorkloadModel) -> tuple[str, str] | None:
+        """(namespace, name) of the Service whose pods all answer a workload: behind an Ingress the one that its rules name."""
+        if model.via is not None and model.to is not None:
+            backend = rules_of(self._store.each(Ingress)).backend(model.to.host, model.to.path or "/")
+            if backend is not None:
+                return backend.namespace, backend.service
+        place = self.service_key(model)
+        return None if place is None or self._to(model).names_a_pod_of(place) else place
 
     def _service(self, model: WorkloadModel) -> Service | None:
         place = self.service_key(model)
@@ -269,7 +283,7 @@ class Clients:
                     self._read_variables(group.model, source)
                 continue
             policy, interval_ns = group.model.resolve.policy, group.model.resolve.interval_ns
-            if policy not in ("interval", "once"):
+            if policy not in ("interval", "once") or self._to(group.model).is_published:
                 continue
             phases = Stream(self._seed, f"workload/{group.model.name}/resolved")
             for source in group.workload.sources:
@@ -336,10 +350,10 @@ class Clients:
             else:
                 node = nodes[splitmix64(source.index) % len(nodes)]
             return self._reachable(node.namespace.addresses, model, source)
+        if to.is_published:
+            return self._published_address(model, source) if model.resolve.policy == "never" else 0
         if to.is_address:
             return parse_address(to.host)
-        if to.is_load_balancer:
-            return self._balancer_address(model, source) if model.resolve.policy == "never" else 0
         if model.resolve.policy != "never" and self._resolver_of(source.namespace, model.resolver) is not None:
             return 0
         service = self._service(model)
@@ -351,11 +365,14 @@ class Clients:
             )
         return self._reachable(tuple(map(parse_address, service.spec.cluster_ips)), model, source)
 
-    def _balancer_address(self, model: WorkloadModel, source: Source) -> int:
-        """The address at which the Service's balancer answers now, as a public name's records would tell it; 0 without one."""
-        service = self._service(model)
-        points = service.status.load_balancer.ingress if service is not None else ()
-        addresses = [parse_address(point.ip) for point in points if point.ip]
+    def _published_address(self, model: WorkloadModel, source: Source) -> int:
+        """The address that the status of a Service or Ingress shows now, as a public name's records would; 0 without one."""
+        if self._to(model).is_ingress:
+            addresses = [parse_address(each) for each in address_of_host(self._to(model).host, self._store.each(Ingress))]
+        else:
+            service = self._service(model)
+            points = service.status.load_balancer.ingress if service is not None else ()
+            addresses = [parse_address(point.ip) for point in points if point.ip]
         wanted = [each for each in addresses if model.family is None or is_ipv6(each) == (model.family == "IPv6")]
         return next(iter(in_order(wanted, source.namespace.towards)), 0)
 
@@ -374,8 +391,8 @@ class Clients:
         if self._to(group.model).is_variable:
             on_address(0)  # what a container was started without it will never have
             return
-        if self._to(group.model).is_load_balancer:
-            on_address(self._balancer_address(group.model, source))
+        if self._to(group.model).is_published:
+            on_address(self._published_address(group.model, source))
             return
         resolver = self._resolver_of(source.namespace, group.model.resolver)
         assert resolver is not None

@@ -16,6 +16,7 @@ from svcsim.kube.api.service import Service
 from svcsim.kube.store import Change, Event, Store
 from svcsim.linux.address import parse_address
 from svcsim.linux.packet import PROTOCOL_NUMBER
+from svcsim.scenario.ingress import IngressController
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.servers import Serving
 from svcsim.workload.name_server import NameService
@@ -23,6 +24,8 @@ from svcsim.workload.server import Server, ServerProfile
 from svcsim.world.clients import Clients
 from svcsim.world.selectors import Selectors
 
+ServeIngress = Callable[[Pod, IngressController, ServerProfile, Namespace, int], Server]
+"""(pod, its controller, how it serves, sandbox, number of the endpoint) -> the process of an ingress controller."""
 OnExit = Callable[[str, str, int], None]
 """(node, pod as `namespace/name`, exit code): a process has ended by itself."""
 
@@ -44,7 +47,7 @@ class Containers:
 
     def __init__(
         self, scenario: Scenario, network: Network, store: Store, clients: Clients, names: NameService,
-        dns_profile: ServerProfile, on_exit: OnExit,
+        dns_profile: ServerProfile, on_exit: OnExit, serve_ingress: ServeIngress,
     ) -> None:
         self._scenario = scenario
         self._network = network
@@ -53,6 +56,7 @@ class Containers:
         self._names = names
         self._dns_profile = dns_profile
         self._on_exit = on_exit
+        self._serve_ingress = serve_ingress
         self._hosts = {host.name: host for host in network.fabric.hosts}
         self._profiles: dict[int, ServerProfile] = {}
         self.running: dict[str, Running] = {}
@@ -165,7 +169,11 @@ class Containers:
             server.handler = self._names.handle
         else:
             serving = self._scenario.servers_for(pod.metadata.namespace, labels)
-            server = self._server(self._profile(serving), namespace, pod.metadata.key)
+            if serving.ingress is None:
+                server = self._server(self._profile(serving), namespace, pod.metadata.key)
+            else:
+                index = self.endpoint_index(pod.metadata.key)
+                server = self._serve_ingress(pod, serving.ingress, self._profile(serving), namespace, index)
         running.server = server
         running.ports = ports
         for port in ports:

@@ -24,7 +24,7 @@ _REFERENCE = re.compile(r"\$\(\w+\)")
 
 def reads_variables(scenario: Scenario) -> bool:
     """Whether any workload finds its target by a variable."""
-    return any(workload.to is not None and workload.to.is_variable for workload in scenario.workloads)
+    return any(workload.target is not None and workload.target.is_variable for workload in scenario.workloads)
 
 
 class Environments:

@@ -53,8 +53,7 @@ DEFAULT_TTL_NS = 30 * S
 def resolves_names(scenario: Scenario) -> bool:
     """Whether any workload asks DNS: then the cluster needs one."""
     return any(
-        workload.to is not None
-        and not (workload.to.is_address or workload.to.is_node_port or workload.to.is_variable or workload.to.is_load_balancer)
+        (to := workload.target) is not None and not (to.is_published or to.is_address or to.is_node_port or to.is_variable)
         and workload.resolve.policy != "never" and (workload.from_ is None or workload.from_.outside is None)
         for workload in scenario.workloads
     )

@@ -43,6 +43,7 @@ from svcsim.world.cloud import Cloud, has_balancers, routes_in
 from svcsim.world.containers import Containers
 from svcsim.world.environments import Environments
 from svcsim.world.hosts import charges_of, fabric_of
+from svcsim.world.ingress import IngressControllers
 from svcsim.world.naming import Naming, dns_objects
 from svcsim.world.outcome import counters_of, names_of, provenance_of, result_of, unended
 from svcsim.world.probes import Probes
@@ -131,9 +132,10 @@ class World:
         )
         self.resolvers.node_caches = self.naming.node_caches(self.network, self.timings, seed)
         dns_profile = ServerProfile(distributions.exponential(self.timings.dns_service_ns), workers=self.timings.dns_workers)
+        self.ingress = IngressControllers(self.network, self.control, seed)
         self.containers = Containers(
             scenario, self.network, self.control.store, self.clients,
-            self.naming.service(self.timings, self.clock), dns_profile, self._process_exited,
+            self.naming.service(self.timings, self.clock), dns_profile, self._process_exited, self.ingress.serve,
         )
         self.probes = Probes(self.network, self.containers, self.timings, seed)
         self._behind: dict[str, dict[int, None]] = {}
@@ -154,6 +156,7 @@ class World:
         control.settle([*objects, *generated], self.containers, self.probes)
         for piece in control.store.each(EndpointSlice):
             self._note_endpoints(piece)
+        self.ingress.publish()
         version = self.scenario.kubernetes.minor
         control.propagation.nodes = len(self.machines)
         control.propagation.of_endpoints = version is not None and version < SLICE_PROXYING
@@ -308,8 +311,7 @@ class World:
         behind = {
             workload.name: tuple(self._behind.get("/".join(place), ()))
             for workload in self.scenario.workloads
-            if (place := self.clients.service_key(workload)) is not None
-            and workload.to is not None and not workload.to.names_a_pod_of(place)
+            if (place := self.clients.answering_service(workload)) is not None
         }
         return result_of(
             self.scenario, self.label, self.replication, requests, self.journal,

@@ -1,0 +1,153 @@
+"""A pod of an ingress controller as a server: each request costs it CPU, then goes to an upstream by its host and path.
+
+The worker is free again while the upstream works, as a process that waits for events is. Probes are answered by the controller
+itself. What no rule is for is answered 404, a rule whose Service has no ready endpoint 503. Host and path are those of the
+workload that sends, however many balancers and proxies its connection has come through.
+
+Source: kubernetes/ingress-nginx, docs/how-it-works.md and rootfs/etc/nginx/template/nginx.tmpl; nginx's worker processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from svcsim.datapath.connection import Connection, Request
+from svcsim.datapath.host import Namespace
+from svcsim.datapath.network import Network
+from svcsim.kube.controllers.ingress import Backends
+from svcsim.kube.ingress_rules import Backend, IngressRules
+from svcsim.results.records import Outcome
+from svcsim.workload.distributions import Quantile
+from svcsim.workload.server import Server, ServerProfile, State
+from svcsim.workload.upstreams import Exchange, Upstreams, UpstreamSettings
+from svcsim.workload.workload import Workload
+
+ERROR_BYTES = 300
+"""About what nginx's own error page takes with its head (ngx_http_special_response.c)."""
+_OK = Outcome.OK
+_HUNG, _STOPPED = State.HUNG, State.STOPPED
+
+
+class IngressServer(Server):
+    """The process of one controller pod."""
+
+    __slots__ = ("_exchanges_of", "_routes", "_rules", "_upstreams", "on_stop")
+
+    def __init__(
+        self, profile: ServerProfile, namespace: Namespace, endpoint: int, network: Network, settings: UpstreamSettings, seed: int
+    ) -> None:
+        own = replace(profile, service_time=_of_another_draw(profile.service_time))
+        super().__init__(own, namespace, endpoint, network.exchanges, network.handshakes)
+        self._upstreams = Upstreams(network, namespace, settings, seed, self._ended, self._is_awake)
+        self._rules = IngressRules(())
+        self._routes: dict[tuple[str, str], Backend | None] = {}
+        self._exchanges_of: dict[Connection, Exchange] = {}
+        self.on_stop: Callable[[], None] | None = None
+
+    def _is_awake(self) -> bool:
+        return self.state is not _HUNG
+
+    # ---- what the controller sets ------------------------------------------------------------------------------------
+
+    def reload(self, rules: IngressRules, backends: Backends) -> None:
+        """New workers with other rules: idle connections of the old ones end, on both sides."""
+        self._rules = rules
+        self._routes = {}
+        self._upstreams.set_endpoints(backends)
+        self._upstreams.close_idle()
+        for connection in list(self.connections):
+            if connection.request is None:
+                self._close(connection)
+
+    def set_backends(self, backends: Backends) -> None:
+        """Other endpoints, for requests from now on."""
+        self._upstreams.set_endpoints(backends)
+
+    # ---- a request ---------------------------------------------------------------------------------------------------
+
+    def _answer_now(self, request: Request) -> None:
+        if request.live:
+            now = self._environment._now
+            request.service_ns += now - request.mark_ns
+            request.mark_ns = now
+        connection = request.connection
+        if request.is_probe:
+            self._respond(request)
+            return
+        if not connection.open:
+            return
+        connection.endpoint, connection.endpoint_host = self.endpoint, None
+        backend = self._backend(request)
+        if backend is None:
+            self._refuse(request, Outcome.NOT_FOUND)
+        elif not self._upstreams.has_endpoints(backend):
+            self._refuse(request, Outcome.SERVICE_UNAVAILABLE)
+        else:
+            exchange = self._exchanges_of[connection] = Exchange(request, backend)
+            self._upstreams.begin(exchange)
+
+    def _backend(self, request: Request) -> Backend | None:
+        first = request
+        while first.outer is not None:
+            first = first.outer
+        client = first.client
+        target = client.settings.http if isinstance(client, Workload) else ("", "/")
+        try:
+            return self._routes[target]
+        except KeyError:
+            backend = self._routes[target] = self._rules.backend(*target)
+            return backend
+
+    def _ended(self, exchange: Exchange, outcome: Outcome) -> None:
+        self._exchanges_of.pop(exchange.front, None)
+        if outcome is _OK:
+            self._respond(exchange.outer)
+        else:
+            front = exchange.front
+            front.endpoint, front.endpoint_host = self.endpoint, None
+            self._refuse(exchange.outer, outcome)
+
+    def _refuse(self, request: Request, outcome: Outcome) -> None:
+        request.status = outcome
+        request.answer_bytes = ERROR_BYTES
+        self._respond(request)
+
+    def disconnected(self, connection: Connection) -> None:
+        """The client closed, or was reset: what is done for it is given up."""
+        exchange = self._exchanges_of.pop(connection, None)
+        if exchange is not None:
+            self._upstreams.abort(exchange)
+        super().disconnected(connection)
+
+    # ---- what goes wrong ---------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """The process goes on where it stood, with what its upstreams sent meanwhile."""
+        super().resume()
+        if self.state is not _HUNG:
+            self._upstreams.wake()
+
+    def kill(self) -> None:
+        """The process is gone, and its kernel closes its connections on both sides."""
+        self._gone(silently=False)
+        super().kill()
+
+    def power_off(self) -> None:
+        """The node lost power: nobody is told, neither clients nor upstreams."""
+        self._gone(silently=True)
+        super().power_off()
+
+    def _gone(self, *, silently: bool) -> None:
+        if self.state is _STOPPED:
+            return
+        self._exchanges_of.clear()
+        self._upstreams.stop(silently=silently)
+        if self.on_stop is not None:
+            stopped, self.on_stop = self.on_stop, None
+            stopped()
+
+
+def _of_another_draw(service_time: Quantile) -> Quantile:
+    """The same distribution, at another point of it than the endpoint's service time of the same request."""
+    return lambda uniform: service_time((uniform * 8191.0 + 0.382) % 1.0)
