@@ -42,6 +42,10 @@ class UsageError(SvcsimError):
     """A request that svcsim understands but that cannot be met as given (an unknown name, a folder in the way)."""
 
 
+class NoSampleError(UsageError):
+    """A figure that a run gives no sample of: no request was sent, or every one failed."""
+
+
 class SimulationError(SvcsimError):
     """The simulation broke one of its own laws: a fault of svcsim, not of its input."""
 

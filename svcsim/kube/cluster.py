@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from svcsim.engine.clock import Clock
-from svcsim.engine.journal import Journal
+from svcsim.engine.journal import Happening, Journal
 from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
 from svcsim.kube.api.node import Node, NodeAddress, well_known_labels
 from svcsim.kube.api.pod import Pod
@@ -35,6 +35,7 @@ from svcsim.kube.kinds import KubeObject
 from svcsim.kube.kubelet import Kubelet
 from svcsim.kube.probing import Prober
 from svcsim.kube.propagation import Propagation
+from svcsim.kube.room import room_notes
 from svcsim.kube.runtime import ContainerRuntime
 from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.settling import Settling, load_objects
@@ -167,6 +168,8 @@ class ControlPlane:
                 self.registry.take_over(obj)
         if settled:
             Settling(self.store, self._manager, self._timings).run(nodes, everything)
+            for text in room_notes(self.store):
+                self._journal.add(self._clock.now, Happening.NOTE, text)
         else:
             load_objects(self.store, nodes, everything)
             self._manager.list_initially()

@@ -8,6 +8,7 @@ Sources: pkg/kubelet (kubelet.go, pod_workers.go, pleg/generic.go, status/status
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Happening, Journal
@@ -37,6 +38,8 @@ from svcsim.kube.timings import Timings
 from svcsim.units import S
 
 SIGKILL_CODE = 137
+_JITTER = 0.5
+"""So much longer, at most, a pod waits that could not be set up (pkg/kubelet/pod_workers.go)."""
 
 
 class Kubelet:
@@ -206,14 +209,34 @@ class Kubelet:
     def _take_on(self, pod: Pod) -> None:
         record = self._pods[pod.metadata.key] = PodRecord(pod, self._new_backoff())
         record.status = pod.status
-        record.addresses = self._node_ips if pod.spec.host_network else self._addresses.allocate()
+        self._give_addresses(record)
         if pod.is_terminating:
             self._ended(record)
             return
         self._add_probes(record, settled=False)
         if pod.is_ready:  # it ran before the node lost power
             self._status.report(record)
-        self._later(record, self._timings.container_start_ns, lambda: self._initialise(record, 0))
+        self._set_up(record, 0)
+
+    def _give_addresses(self, record: PodRecord) -> None:
+        record.addresses = self._node_ips if record.pod.spec.host_network else self._addresses.allocate()
+
+    def _set_up(self, record: PodRecord, failed: int) -> None:
+        """Make the sandbox, which has failed so often for want of an address; without one it is tried again later."""
+        if record.ending:
+            return
+        if failed:
+            self._give_addresses(record)
+        if record.addresses or not self._addresses.prefixes:
+            self._later(record, self._timings.container_start_ns, lambda: self._initialise(record, 0))
+            return
+        name = f"{record.pod.metadata.uid}/{failed}"
+        number, block = self._addresses.exhausted()
+        self._events.no_address(record.pod, sha256(name.encode()).hexdigest(), number, block)
+        if not failed:
+            self._status.report(record)
+        share = 1 + _JITTER * self._phases.uniform(stream_seed(0, name))
+        self._later(record, int(self._timings.sandbox_retry_ns * share), lambda: self._set_up(record, failed + 1))
 
     def _new_backoff(self) -> RestartBackoff:
         return RestartBackoff(self._timings.restart_backoff_ns, self._timings.restart_backoff_max_ns)

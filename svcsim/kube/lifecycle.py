@@ -18,6 +18,7 @@ from svcsim.units import S
 _SLEEP = re.compile(r"\bsleep\s+(\d+(?:\.\d+)?)([smh]?)\b")
 _SLEEP_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 FIRST_POD_NUMBER = 2
+_MOST_TRIED = (1 << 24) - 1
 
 
 class ProbeKind(StrEnum):
@@ -176,6 +177,11 @@ class LeaseRenewals:
         self._resumed_ns = now_ns
 
 
+def _last(block: Prefix) -> int:
+    """The number of a block's last address for a host: IPv4 leaves out the broadcast address."""
+    return (1 << block.bits - block.length) - (1 if is_ipv6(block.base) else 2)
+
+
 class PodAddresses:
     """Addresses of a node's pods from its blocks, one of each family for a pod, given out in turn (host-local IPAM)."""
 
@@ -187,8 +193,12 @@ class PodAddresses:
         self._taken: set[int] = set()
 
     def allocate(self) -> tuple[str, ...]:
-        """Addresses for a new pod; empty when a block has none left."""
-        return tuple(text for index in range(len(self.prefixes)) if (text := self._one(index)))
+        """Addresses for a new pod; none at all when a block has none left."""
+        made = tuple(text for index in range(len(self.prefixes)) if (text := self._one(index)))
+        if len(made) < len(self.prefixes):
+            self.release(made)
+            return ()
+        return made
 
     def reserve(self, address: str) -> None:
         """Take an address that a pod has already; the turn goes on behind it, so that one given back is not given out at once."""
@@ -203,10 +213,18 @@ class PodAddresses:
         for text in addresses:
             self._taken.discard(parse_address(text))
 
+    def exhausted(self) -> tuple[int, str]:
+        """(number, first to last address) of the block that has none left, as the plugin writes it; ValueError if all have."""
+        for index, block in enumerate(self.prefixes):
+            address = self._one(index)
+            if not address:
+                return index, "-".join(format_address(Address(block.base + number)) for number in (1, _last(block)))
+            self.release((address,))
+        raise ValueError("no block is exhausted")
+
     def _one(self, index: int) -> str:
         prefix = self.prefixes[index]
-        host_bits = min(prefix.bits - prefix.length, 24)
-        last = (1 << host_bits) - (1 if is_ipv6(prefix.base) else 2)
+        last = min(_last(prefix), _MOST_TRIED)
         for _ in range(max(0, last - FIRST_POD_NUMBER + 1)):
             number = self._next[index] if self._next[index] <= last else FIRST_POD_NUMBER
             self._next[index] = number + 1 if number < last else FIRST_POD_NUMBER

@@ -1,7 +1,7 @@
 """What a kubelet says of its pods and its node: the texts of its events.
 
 Sources: pkg/kubelet/events/event.go, pkg/kubelet/kuberuntime/kuberuntime_container.go, pkg/kubelet/images/image_manager.go,
-pkg/kubelet/prober/prober.go, pkg/probe/http/http.go.
+pkg/kubelet/prober/prober.go, pkg/probe/http/http.go; containernetworking/plugins ipam/host-local (allocator.go).
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ class PodEvents:
         self._recorder.normal(pod, "Pulled", f'Container image "{image}" already present on machine')
         self._recorder.normal(pod, "Created", f"Created container: {container.name}")
         self._recorder.normal(pod, "Started", f"Started container {container.name}")
+
+    def no_address(self, pod: Pod, sandbox: str, range_number: int, addresses: str) -> None:
+        """The pod's sandbox got no network: the host-local plugin has no address left in a range."""
+        text = (
+            f'Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox "{sandbox}": '
+            f"failed to allocate for range {range_number}: no IP addresses available in range set: {addresses}"
+        )
+        self._recorder.warning(pod, "FailedCreatePodSandBox", text)
 
     def stopping(self, pod: Pod, container: Container, failed: ProbeKind | None = None) -> None:
         """A container is being stopped: its pod goes, or a probe failed."""

@@ -165,8 +165,10 @@ class Settling:
             if home is None or not home.is_ready:
                 self._store.reload(pod)
                 continue
-            addresses = home.internal_ips if pod.spec.host_network else blocks[home.metadata.name].allocate()
-            self._store.reload(pod.model_copy(update={"status": running_status(pod, addresses, home)}))
+            block = blocks[home.metadata.name]
+            addresses = home.internal_ips if pod.spec.host_network else block.allocate()
+            there = running_status(pod, addresses, home) if addresses or not block.prefixes else creating_status(pod, home)
+            self._store.reload(pod.model_copy(update={"status": there}))
         for pod in pods:
             self._mark_lost(pod.metadata.key)
 
@@ -247,6 +249,11 @@ class Settling:
 def is_imported_pod(pod: Pod) -> bool:
     """Whether a loaded pod came with a status of its own: its kubelet had written it."""
     return bool(pod.status.conditions) or pod.is_finished
+
+
+def creating_status(pod: Pod, node: Node) -> PodStatus:
+    """The status of a pod whose sandbox cannot be made: its node has no address left for it."""
+    return reported_status(PodRecord(pod, RestartBackoff(0, 0)), pod, node.internal_ips, SETTLED_SINCE_NS)
 
 
 def running_status(pod: Pod, addresses: tuple[str, ...], node: Node) -> PodStatus:

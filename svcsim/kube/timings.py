@@ -48,6 +48,7 @@ class Timings:
     kubelet_pod_cleanup_ns: int
     container_start_ns: int
     container_restart_ns: int
+    sandbox_retry_ns: int
     restart_backoff_ns: int
     restart_backoff_max_ns: int
     minimum_grace_ns: int

@@ -1,8 +1,8 @@
 """Whether results hold what a scenario expects of them.
 
 An expectation holds for each mode, or for the one that it names, on the pooled requests of all replications.
-What can't be measured (an unknown metric, workload, mode or fault, an empty window, no sample) is an error
-and never a pass.
+What can't be measured (an unknown metric, workload, mode or fault, an empty window) is an error. A run that gives no sample of a
+figure, since every request failed, does not keep its bounds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from svcsim.errors import UsageError
+from svcsim.errors import NoSampleError, UsageError
 from svcsim.results.comparison import Comparison
 from svcsim.results.metrics import Question, measure, metric_named
 from svcsim.units import duration_text
@@ -82,7 +82,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An expectation set against one mode."""
+    """An expectation set against one mode; `value` is NaN where its runs give no sample."""
 
     expectation: Expectation
     mode: str
@@ -91,7 +91,9 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """The value for a person."""
+        """The value for a person, after `it is`."""
+        if math.isnan(self.value):
+            return "without a sample"
         return metric_named(self.expectation.metric).text(self.value)
 
 
@@ -107,7 +109,10 @@ def evaluate(expectations: Iterable[Expectation], comparison: Comparison) -> tup
                 raise UsageError(f"{expectation.metric} has no bound (give `above` or `below`)")
             chosen = tuple(comparison) if expectation.mode is None else comparison.matching(expectation.mode)
             for variant in chosen:
-                value = measure(variant.runs, expectation.metric, expectation.question)
+                try:
+                    value = measure(variant.runs, expectation.metric, expectation.question)
+                except NoSampleError:
+                    value = math.nan
                 verdicts.append(Verdict(expectation, variant.label, value, expectation.holds(value)))
         except UsageError as error:
             raise UsageError(f"{expectation.where}: {error}" if expectation.where else str(error)) from None

@@ -4,7 +4,7 @@ One grammar for all: a name, and for most an optional workload and window. Over 
 is taken on their pooled requests; figures of a whole run (CPU, packets) are means over replications, those of
 a fault the worst of them.
 
-Nothing here answers for want of data: an unknown name, an empty window or no sample is a `UsageError`.
+Nothing here answers for want of data: an unknown name, an empty window or no sample (`NoSampleError`) is a `UsageError`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from svcsim.errors import UsageError
+from svcsim.errors import NoSampleError, UsageError
 from svcsim.results.anatomy import FaultAnatomy
 from svcsim.results.records import PART_WORDS, PARTS, Flag, Outcome
 from svcsim.results.result import Result
@@ -80,7 +80,7 @@ class Metric:
 
 
 def _selected(results: Sequence[Result], question: Question) -> Selection:
-    """The pooled requests that a question is about; UsageError if there are none."""
+    """The pooled requests that a question is about; UsageError for an unknown name, NoSampleError if there are none."""
     windowed = question.start_ns is not None or question.end_ns is not None
     end_ns = math.inf if question.end_ns is None else question.end_ns
     if windowed and (question.start_ns or 0) >= end_ns:
@@ -100,7 +100,7 @@ def _selected(results: Sequence[Result], question: Question) -> Selection:
         of = "" if question.workload is None else f" of workload {question.workload!r}"
         of += "" if question.endpoint is None else f" to endpoint {question.endpoint!r}"
         during = f" during {_window(question)}" if windowed else ""
-        raise UsageError(f"no request{of} was sent{during}, so nothing can be said of it")
+        raise NoSampleError(f"no request{of} was sent{during}, so nothing can be said of it")
     return selection
 
 
@@ -113,7 +113,7 @@ def _of_requests(figure: Callable[[Selection], float]) -> Measure:
     def measure(results: Sequence[Result], question: Question) -> float:
         value = figure(_selected(results, question))
         if math.isnan(value):
-            raise UsageError("none of the requests chosen gives a sample of it (did every one fail?)")
+            raise NoSampleError("none of the requests chosen gives a sample of it (did every one fail?)")
         return value
 
     return measure
@@ -264,4 +264,4 @@ def measure(results: Sequence[Result], name: str, question: Question | None = No
     try:
         return metric.measure(results, asked)
     except UsageError as error:
-        raise UsageError(f"{metric.name}: {error}") from None
+        raise type(error)(f"{metric.name}: {error}") from None

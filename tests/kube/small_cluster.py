@@ -90,12 +90,12 @@ def service(name="web", **spec):
 class SmallCluster:
     """A control plane of a few nodes that has started."""
 
-    def __init__(self, objects=(), nodes=3, zones=("a", "b", "c"), settled=True, seed=1, **timings):
+    def __init__(self, objects=(), nodes=3, zones=("a", "b", "c"), settled=True, seed=1, block="", **timings):
         self.clock = Clock()
         self.journal = Journal()
         self.timings = load_timings(**timings)
         made = [
-            NodeSpec(f"n{i + 1}", f"192.168.0.{10 + i}", f"10.244.{i}.0/24", zone=zones[i % len(zones)] if zones else "")
+            NodeSpec(f"n{i + 1}", f"192.168.0.{10 + i}", block or f"10.244.{i}.0/24", zone=zones[i % len(zones)] if zones else "")
             for i in range(nodes)
         ]
         self.plane = ControlPlane(self.clock, self.journal, self.timings, seed, nodes=made)

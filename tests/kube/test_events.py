@@ -5,7 +5,7 @@ from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.workloads import Deployment
 from svcsim.kube.events import EventLog, Involved
 from svcsim.units import S
-from tests.kube.small_cluster import SmallCluster, deployment, service
+from tests.kube.small_cluster import Happening, SmallCluster, deployment, service
 
 POD = Involved("Pod", "default", "web-0", "uid", "v1")
 
@@ -153,3 +153,42 @@ def test_what_is_said_while_the_api_server_is_away_arrives_later_if_not_too_late
         cluster.run(away_s + 20)
         assert bool(said(cluster, "Started")) is kept
         assert all(e.first_ns < 5 * S for e in said(cluster, "Started"))
+
+
+def test_pods_beyond_a_nodes_addresses_wait_and_are_tried_again_until_one_is_given_back():
+    cluster = SmallCluster([deployment(replicas=6), service()], nodes=1, block="10.244.0.0/29")
+    assert len(cluster.ready_pods()) == 5
+    [waiting] = [pod for pod in cluster.pods() if not pod.addresses]
+    state = waiting.status.container_statuses[0].state
+    assert (waiting.status.phase, state.waiting.reason, waiting.spec.node_name) == ("Pending", "ContainerCreating", "n1")
+    assert [entry.subject for entry in cluster.entries(Happening.NOTE)] == [
+        "1 of 6 pods wait for an address from the start: n1 has none left of 10.244.0.0/29"
+    ]
+    cluster.at(40, lambda: cluster.change(cluster.store.require(Deployment, "default/web"), replicas=5))
+    cluster.run(39)
+    told = said(cluster, "FailedCreatePodSandBox", component="kubelet")
+    assert {event.involved.name for event in told} == {waiting.metadata.name}
+    assert 3 <= sum(event.count for event in told) <= 4
+    assert told[0].message.endswith(
+        ": failed to allocate for range 0: no IP addresses available in range set: 10.244.0.1-10.244.0.6"
+    )
+    assert cluster.endpoints() == (5, 5)
+    cluster.run(100)
+    assert len(cluster.ready_pods()) == len(cluster.pods()) == 5
+
+
+def test_a_pod_gets_the_address_that_another_gives_back():
+    cluster = SmallCluster([deployment(replicas=6), service()], nodes=1, block="10.244.0.0/29", scheduling_ns=60 * S)
+    cluster.at(1, lambda: cluster.store.delete(Pod, cluster.ready_pods()[0].metadata.key))
+    cluster.run(40)
+    assert len(cluster.ready_pods()) == 5
+    assert len({pod.addresses for pod in cluster.ready_pods()}) == 5
+    assert [pod.spec.node_name for pod in cluster.pods() if not pod.is_ready] == [""]
+
+
+def test_a_cluster_says_that_it_begins_with_more_pods_than_its_nodes_take():
+    cluster = SmallCluster([deployment(replicas=223), service()], nodes=2)
+    assert len(cluster.ready_pods()) == 220
+    assert [entry.subject for entry in cluster.entries(Happening.NOTE)] == [
+        "3 of 223 pods stay Pending from the start: their nodes have no room for more (maxPods)"
+    ]

@@ -102,12 +102,20 @@ def test_a_nodes_pods_have_distinct_addresses_given_out_in_turn():
     given_out = [block.allocate() for _ in range(4)]
     assert [each[0] for each in given_out] == ["10.1.2.4", "10.1.2.5", "10.1.2.6", "10.1.2.2"]
     assert given_out[0][1] == "fd00::2"
-    assert block.allocate()[0] == "fd00::6"
+    assert block.allocate() == ()
     block.release(["10.1.2.4"])
     assert block.allocate()[0] == "10.1.2.4"
     full = PodAddresses(["10.1.2.0/29"])
     full.reserve("10.1.2.6")
     assert full.allocate() == ("10.1.2.2",)
+
+
+def test_a_pod_gets_an_address_of_each_family_or_none_and_the_block_without_one_is_named():
+    block = PodAddresses(["fd00::/64", "10.1.2.0/29"])
+    assert [len(block.allocate()) for _ in range(6)] == [2, 2, 2, 2, 2, 0]
+    assert block.exhausted() == (1, "10.1.2.1-10.1.2.6")
+    block.release(["10.1.2.4"])
+    assert block.allocate()[1] == "10.1.2.4"
 
 
 def test_a_pod_is_ready_when_its_containers_are_and_all_gates_are_open():

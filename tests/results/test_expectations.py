@@ -1,4 +1,4 @@
-"""Expectations: bounds, modes, pooling; and that what can't be measured is an error, never a pass."""
+"""Expectations: bounds, modes, pooling; and that what can't be measured never passes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from svcsim.errors import UsageError
+from svcsim.errors import NoSampleError, UsageError
 from svcsim.results.comparison import Comparison
 from svcsim.results.expectations import Expectation, evaluate
 from svcsim.results.metrics import METRICS, Question, Unit, measure, metric_named
@@ -82,7 +82,6 @@ def test_failures_as_infinite_decide_latency_all(comparison: Comparison) -> None
     (Expectation("success", low=0, mode="nftable"), "no result of 'nftable'"),
     (Expectation("success", low=0, start_ns=30 * S, end_ns=30 * S), r"window 30s\.\.30s is empty"),
     (Expectation("success", low=0, start_ns=30 * S, end_ns=5 * S), "is empty"),
-    (Expectation("failures", high=10, start_ns=500 * S), r"no request was sent during 8m20s\.\."),
     (Expectation("outage", high=1, fault=7), "no fault\\[7\\]"),
     (Expectation("outage", high=1, fault=0, workload="web-load"), "knows neither workload"),
     (Expectation("latency.p99", high=1, fault=0), "not a figure of a fault"),
@@ -93,12 +92,22 @@ def test_what_cannot_be_measured_is_an_error(comparison: Comparison, expectation
         evaluate([expectation], comparison)
 
 
-def test_no_sample_of_a_latency_is_an_error() -> None:
+def test_no_sample_of_a_latency_is_an_error_of_the_figure_and_never_keeps_a_bound() -> None:
     run = result(duration_s=20, rate_per_s=50, faults=())
     run.requests.outcome[:] = Outcome.REFUSED
-    with pytest.raises(UsageError, match="sample"):
+    with pytest.raises(NoSampleError, match=r"latency.p99: .* sample"):
         measure([run], "latency.p99")
     assert measure([run], "success") == 0.0
+    low, high, success = evaluate(
+        [Expectation("latency.p99", high=S), Expectation("latency.p99", low=0), Expectation("success", low=-1)], Comparison([run])
+    )
+    assert (low.holds, high.holds, success.holds) == (False, False, True)
+    assert low.text == "without a sample"
+
+
+def test_a_window_in_which_nothing_was_sent_keeps_no_bound(comparison: Comparison) -> None:
+    verdicts = evaluate([Expectation("failures", high=10, start_ns=500 * S)], comparison)
+    assert [verdict.holds for verdict in verdicts] == [False] * len(comparison)
 
 
 def test_a_fault_metric_without_any_fault_is_an_error() -> None:

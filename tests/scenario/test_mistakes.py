@@ -189,6 +189,10 @@ from tests.scenario.samples import MANIFESTS, mistake, mistakes
         ("expect: [{metric: p99, below: 1ms, during: 70s..80s}]",
          "1:44: expect[0].during: nothing is sent in the window 1m10s..1m20s of a run of 1m"),
         ("expect: [{metric: p99, below: 1ms, during: 'fault[0]..'}]", "1:10: expect[0]: there is no fault [0] (there are 0)"),
+        ("faults: [{name: off, at: 2m, down: node/worker-1}]\nexpect: [{metric: synced, fault: off, below: 65s}]",
+         "2:10: expect[0]: synced can't be measured: fault[off] comes at 2m, when the run of 1m is over"),
+        ("faults: [{at: 2m, down: node/worker-1}, {at: 1m, down: node/worker-2}]\nexpect: ['outage < 65s']",
+         "2:10: expect[0]: outage can't be measured: the first fault comes at 1m, when the run of 1m is over"),
         ("expect: [{metric: p99, below: 1ms, workload: w}]", "1:46: expect[0].workload: there is no workload 'w' (valid: load)"),
         # families of IP
         ("cluster: {network: {podCIDR: 'fd00::/48'}}",
