@@ -30,12 +30,15 @@ class Network:
         self.handshakes: Handshakes
         self.datagrams: Datagrams
         if tap is not None:
-            from svcsim.datapath import tapped
+            from svcsim.datapath.tapped.datagrams import TappedDatagrams
+            from svcsim.datapath.tapped.exchanges import TappedExchanges
+            from svcsim.datapath.tapped.gate import TappedGate
+            from svcsim.datapath.tapped.handshakes import TappedHandshakes
 
-            self.gate = tapped.TappedGate(fabric, tap)
-            self.exchanges = tapped.TappedExchanges(fabric, tap)
-            self.handshakes = tapped.TappedHandshakes(fabric, self.exchanges, self.gate, DeadAddresses(fabric), tap)
-            self.datagrams = tapped.TappedDatagrams(fabric, self.exchanges, self.gate, tap)
+            self.gate = TappedGate(fabric, tap)
+            self.exchanges = TappedExchanges(fabric, tap)
+            self.handshakes = TappedHandshakes(fabric, self.exchanges, self.gate, DeadAddresses(fabric), tap)
+            self.datagrams = TappedDatagrams(fabric, self.exchanges, self.gate, tap)
             return
         self.gate = Gate(fabric)
         self.exchanges = Exchanges(fabric)
