@@ -1,8 +1,17 @@
-"""What tests have measured is printed at the end of the run: any table that a test records as the property `table`."""
+"""What tests have measured is printed at the end of the run: any table that a test records as the property `table`.
+
+Property tests draw the same examples in every run, so that a check says the same of the same code wherever it runs;
+`pytest --hypothesis-profile=explore` draws new ones.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
