@@ -19,8 +19,9 @@ from svcsim.report.figures.anatomy import failover_anatomy
 from svcsim.report.figures.balance import endpoint_balance
 from svcsim.report.figures.latency import latency_cdf
 from svcsim.report.figures.timeline import place_labels
+from svcsim.report.looks import LOOKS, REASON_COLOURS, looks
 from svcsim.report.plot import Plot
-from svcsim.report.style import LOOKS, REASON_COLOURS, fitted, looks, new_figure, styled, text_width_in
+from svcsim.report.style import fitted, new_figure, styled, text_width_in
 from svcsim.results.anatomy import FaultAnatomy
 from svcsim.results.comparison import Comparison
 from svcsim.results.records import Outcome, RecordWriter

@@ -18,10 +18,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from svcsim.errors import UsageError
 from svcsim.report.figures.latency import subtitle
 from svcsim.report.lanes import Lane, counted, elapsed, fault_lanes
+from svcsim.report.looks import REASON_COLOURS, looks
 from svcsim.report.style import (
     INK,
     MUTED,
-    REASON_COLOURS,
     SMALL_SIZE,
     TEXT_SIZE,
     WIDTH_IN,
@@ -29,7 +29,6 @@ from svcsim.report.style import (
     figure_of,
     fitted,
     framed,
-    looks,
     say_nothing,
     styled,
     text_width_in,

@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from svcsim.report.figures.latency import subtitle
+from svcsim.report.looks import looks
 from svcsim.report.style import (
     GRID,
     INK,
@@ -26,7 +27,6 @@ from svcsim.report.style import (
     figure_of,
     fitted,
     framed,
-    looks,
     say_nothing,
     styled,
     text_width_in,

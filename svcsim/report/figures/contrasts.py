@@ -8,7 +8,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from svcsim.analysis.verdicts import Contrast, Contrasts, Word
 from svcsim.errors import UsageError
-from svcsim.report.style import INK, MUTED, SMALL_SIZE, TEXT_SIZE, figure_of, fitted, framed, looks, say_nothing, styled
+from svcsim.report.looks import looks
+from svcsim.report.style import INK, MUTED, SMALL_SIZE, TEXT_SIZE, figure_of, fitted, framed, say_nothing, styled
 from svcsim.results.metrics import Unit
 from svcsim.spelling import nearest
 from svcsim.units import format_ns

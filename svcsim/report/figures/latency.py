@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
 
-from svcsim.report.style import TEXT_SIZE, figure_of, fitted, framed, looks, say_nothing, styled
+from svcsim.report.looks import looks
+from svcsim.report.style import TEXT_SIZE, figure_of, fitted, framed, say_nothing, styled
 from svcsim.results.comparison import Comparison
 from svcsim.results.table import percent
 from svcsim.units import MS, US, S

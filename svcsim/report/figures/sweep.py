@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from svcsim.report.style import MUTED, SMALL_SIZE, TEXT_SIZE, figure_of, fitted, framed, looks, say_nothing, styled
+from svcsim.report.looks import looks
+from svcsim.report.style import MUTED, SMALL_SIZE, TEXT_SIZE, figure_of, fitted, framed, say_nothing, styled
 from svcsim.report.sweeping import Cell, cells_of, short_paths, varied
 from svcsim.results.metrics import Unit
 from svcsim.sweep.grid import number_of, shown

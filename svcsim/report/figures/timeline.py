@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from svcsim.report.figures.latency import subtitle, tick_text
+from svcsim.report.looks import looks
 from svcsim.report.style import (
     GRID,
     INK,
@@ -30,7 +31,6 @@ from svcsim.report.style import (
     figure_of,
     fitted,
     framed,
-    looks,
     say_nothing,
     styled,
     text_width_in,

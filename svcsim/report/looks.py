@@ -1,0 +1,87 @@
+"""Which colour, dash and marker each mode has in every figure and in the report, and the colours of reasons for failure.
+
+Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), which stay apart under the common kinds of colour blindness; a
+dash and a marker of its own tell a mode apart in grey, too. A mode looks the same in every figure, whatever else is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#333333", "#C9B800"
+
+Dash = str | tuple[float, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one mode is drawn."""
+
+    colour: str
+    dash: Dash
+    marker: str
+
+
+_SOLID: Dash = "-"
+_DASHED: Dash = (0, (5, 1.6))
+_DOTTED: Dash = (0, (1.2, 1.2))
+_DASH_DOT: Dash = (0, (6, 1.5, 1.2, 1.5))
+_LONG: Dash = (0, (9, 2))
+
+LOOKS = {
+    "userspace": Look(PURPLE, _SOLID, "s"),
+    "iptables": Look(BLUE, _SOLID, "o"),
+    "ipvs": Look(GREEN, _SOLID, "^"),
+    "ipvs/rr": Look(GREEN, _DASHED, "^"),
+    "ipvs/lc": Look(ORANGE, _DASH_DOT, "v"),
+    "ipvs/sed": Look(SKY, _LONG, "<"),
+    "ipvs/nq": Look(BLACK, _DOTTED, ">"),
+    "ipvs/dh": Look(YELLOW, _DASHED, "p"),
+    "ipvs/sh": Look("#8C564B", _DASH_DOT, "h"),
+    "ipvs/wrr": Look("#3CB98E", _DOTTED, "P"),
+    "ipvs/wlc": Look("#B37A00", _DOTTED, "X"),
+    "ipvs/mh": Look("#7F7F7F", _LONG, "*"),
+    "nftables": Look(VERMILLION, _DOTTED, "D"),
+}
+"""The look of each mode of kube-proxy."""
+
+_OTHERS = [
+    Look(colour, dash, marker)
+    for dash in (_SOLID, _DASHED, _DOTTED)
+    for colour, marker in (
+        (BLUE, "o"), (VERMILLION, "D"), (GREEN, "^"), (ORANGE, "v"), (PURPLE, "s"), (SKY, "<"), (BLACK, ">"),
+    )
+]
+
+REASON_COLOURS = {
+    "refused": "#D55E00",
+    "reset": "#E69F00",
+    "connect_timeout": "#0072B2",
+    "request_timeout": "#56B4E9",
+    "no_route": "#009E73",
+    "dns_failure": "#CC79A7",
+    "server_busy": "#C9B800",
+    "no_local_port": "#8C564B",
+    "shed": "#7F7F7F",
+    "no_variable": "#332288",
+    "not_found": "#999933",
+    "bad_gateway": "#882255",
+    "service_unavailable": "#44AA99",
+    "gateway_timeout": "#DDCC77",
+}
+"""A colour for each reason of failure, by the key of its outcome."""
+
+
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """The look of each label: a mode's own, and for other variants the next that no mode in the figure has.
+
+    >>> looks(["iptables"])["iptables"] == looks(["nftables", "iptables"])["iptables"]
+    True
+    """
+    chosen = {label: LOOKS[label] for label in labels if label in LOOKS}
+    taken = {look.colour for look in chosen.values()}
+    free = [look for look in _OTHERS if look.colour not in taken] or _OTHERS
+    others = [label for label in labels if label not in LOOKS]
+    return chosen | {label: free[index % len(free)] for index, label in enumerate(others)}
