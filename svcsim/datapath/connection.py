@@ -218,6 +218,11 @@ class Connection(Hop):
         self.tag: Any = None
 
     @property
+    def under_way(self) -> list[Request]:
+        """What its client waits for on it."""
+        return [] if self.request is None else [self.request]
+
+    @property
     def is_tcp(self) -> bool:
         """Whether it has a handshake, retransmissions and an end."""
         return self.protocol == TCP

@@ -14,6 +14,7 @@ from itertools import pairwise
 from svcsim.datapath.connection import REQUEST, RESPONSE, Connection, Request, Station
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
+from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.rough import RoughPath
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
@@ -199,7 +200,7 @@ class Exchanges:
         connection.used += 1
         connection.entry_host.proxy_ns += connection.proxy_exchange_ns
         request.client.answered(request, finish_ns)
-        if not connection.open and connection.client is not None:
+        if not connection.open and connection.client is not None and not connection.under_way:
             self._disconnect(connection)  # a FIN came behind the answer
 
     # ---- what is lost ------------------------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ class Exchanges:
 
     def _resend(self, request: Request) -> None:
         connection = request.connection
-        if request.live and connection.request is request:
+        if request.live and request in connection.under_way:
             self._counts.sent += 1
             if self._balanced(connection):
                 request.position = 0
@@ -286,15 +287,19 @@ class Exchanges:
         client = connection.client
         if client is None:
             return
-        request = connection.request
-        if request is not None and request.live:
+        answers_come = False
+        for request in connection.under_way:
+            if not request.live:
+                continue
             if request.phase == RESPONSE:
-                return
+                answers_come = True
+                continue
             request.live = False
             request.deadline_ns = 0
             connection.request = None
             client.failed(request, Outcome.RESET, self._environment._now)
-        self._disconnect(connection)
+        if not answers_come:
+            self._disconnect(connection)
 
     def _disconnect(self, connection: Connection) -> None:
         """The client learns that its connection is gone, if it has not closed it meanwhile."""
@@ -303,6 +308,20 @@ class Exchanges:
             now = self._environment._now
             connection.return_port(now)
             client.disconnected(connection, now)
+
+    def send_go_away(self, connection: MultiplexedConnection) -> None:
+        """The server wants no more streams on the connection (HTTP/2 GOAWAY): its client learns of it, if that gets through."""
+        self._counts.sent += 1
+        delay_ns = self._reset_delay_ns(connection, by_entry_host=False)
+        if delay_ns is None:
+            self.fabric.drop("no path")
+        else:
+            self.fabric.later(delay_ns, lambda: self._on_go_away(connection))
+
+    def _on_go_away(self, connection: MultiplexedConnection) -> None:
+        self._counts.delivered += 1
+        if connection.open and connection.client is not None:
+            connection.on_go_away(connection, self._environment._now)
 
     def _reset_delay_ns(self, connection: Connection, *, by_entry_host: bool) -> int | None:
         """How long a RST takes to the client, queues left out; None if it does not get there."""

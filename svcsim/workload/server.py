@@ -18,6 +18,7 @@ from svcsim.datapath.connection import QUEUE, SERVICE, Connection, Request
 from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.handshake import Handshakes
 from svcsim.datapath.host import Namespace, SynAnswer
+from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
 from svcsim.results.records import Outcome
@@ -217,7 +218,10 @@ class Server:
         connection = request.connection  # the answer may be with its client, and forgotten there, before the next line
         self._exchanges.respond(request)
         if self.state is _DRAINING and connection is not None:
-            self._close(connection)
+            if isinstance(connection, MultiplexedConnection):
+                self._exchanges.send_go_away(connection)
+            else:
+                self._close(connection)
 
     def _take_next(self, now_ns: int) -> None:
         request = self.queue.popleft()
@@ -280,7 +284,9 @@ class Server:
             return
         self.state = _DRAINING
         for connection in list(self.connections):
-            if connection.request is None:
+            if isinstance(connection, MultiplexedConnection):
+                self._exchanges.send_go_away(connection)
+            elif connection.request is None:
                 self._close(connection)
         self._exit_when_done()
 

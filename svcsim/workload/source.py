@@ -6,6 +6,7 @@ from collections import deque
 
 from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.host import Namespace
+from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.engine.streams import splitmix64
 from svcsim.linux.ports import PortAllocator
 
@@ -18,11 +19,12 @@ class Source:
     `target` is the address that it sends to, valid until `resolved_until_ns`; `port` is its own where an environment variable
     gave it one, else 0; `idle` are kept-alive connections, the one used last at the end; `waiting` are requests without
     connection. A client that balances on its own knows all addresses of the name as `targets`, of which `failed` could not be
-    connected to since; `turn` counts its choices.
+    connected to since; `turn` counts its choices. `channels` are its multiplexed connections that take new streams.
     """
 
     __slots__ = (
-        "alive", "failed", "idle", "index", "name", "namespace", "opened", "port", "ports", "resolved_until_ns", "resolving",
+        "alive", "channels", "failed", "idle", "index", "name", "namespace", "opened", "port", "ports", "resolved_until_ns",
+        "resolving",
         "target", "targets", "turn", "waiting",
     )
 
@@ -32,6 +34,7 @@ class Source:
         self.index = index
         self.alive = True
         self.idle: deque[Connection] = deque()
+        self.channels: list[MultiplexedConnection] = []
         self.waiting: deque[Request] = deque()
         self.opened = 0
         self.target = 0

@@ -27,6 +27,7 @@ from svcsim.scenario.model import Scenario
 from svcsim.scenario.workload import ClientResolver, From
 from svcsim.scenario.workload import Workload as WorkloadModel
 from svcsim.workload.closedloop import ClosedLoop
+from svcsim.workload.multiplexed import MultiplexedWorkload, Multiplexing
 from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.source import FOREVER_NS, Source
@@ -68,7 +69,11 @@ class Clients:
         self._loops: list[OpenLoop | ClosedLoop] = []
         for index, model in enumerate(scenario.workloads):
             settings = self._settings(model, index)
-            workload = Workload(settings, [], network, records, seed, self._resolve_later)
+            multiplexing = _multiplexing(model)
+            if multiplexing is None:
+                workload = Workload(settings, [], network, records, seed, self._resolve_later)
+            else:
+                workload = MultiplexedWorkload(settings, [], network, records, seed, self._resolve_later, multiplexing)
             self._groups.append(_Group(model, workload))
 
     @property
@@ -94,7 +99,7 @@ class Clients:
         return sum(group.workload.ended for group in self._groups)
 
     def _settings(self, model: WorkloadModel, index: int) -> WorkloadSettings:
-        connections, backoff = model.connections, model.retries.backoff
+        connections, backoff, policy = model.connections, model.retries.backoff, model.resolve.policy
         return WorkloadSettings(
             name=model.name,
             index=index,
@@ -107,8 +112,8 @@ class Clients:
             requests_per_connection=connections.max_requests_per_connection,
             server_closes=connections.closes == "server",
             waiting_limit=connections.waiting_limit,
-            resolve=model.resolve.policy,
-            resolve_interval_ns=model.resolve.interval_ns,
+            resolve=model.resolve.policy if connections.multiplexed is None or policy != "connection" else "interval",
+            resolve_interval_ns=model.resolve.interval_ns if policy != "connection" else 0,
             balancing=model.balancing,
             http=("", "/") if model.to is None else (model.to.host, model.to.path or "/"),
             unresolved=Outcome.NO_VARIABLE if self._to(model).is_variable else Outcome.DNS_FAILURE,
@@ -134,10 +139,9 @@ class Clients:
 
     def answering_service(self, model: WorkloadModel) -> tuple[str, str] | None:
         """(namespace, name) of the Service whose pods all answer a workload: behind an Ingress the one that its rules name."""
-        if model.via is not None and model.to is not None:
+        if model.via is not None and model.to is not None and self._store.count(Ingress):
             backend = rules_of(self._store.each(Ingress)).backend(model.to.host, model.to.path or "/")
-            if backend is not None:
-                return backend.namespace, backend.service
+            return None if backend is None else (backend.namespace, backend.service)
         place = self.service_key(model)
         return None if place is None or self._to(model).names_a_pod_of(place) else place
 
@@ -440,6 +444,18 @@ def _noted(source: Source, group: _Group, addresses: Sequence[int]) -> Sequence[
         source.targets = tuple(addresses)
         source.failed = set()
     return addresses
+
+
+def _multiplexing(model: WorkloadModel) -> Multiplexing | None:
+    """How a workload's requests share connections; None where each has one to itself."""
+    stated = model.connections.multiplexed
+    if stated is None:
+        return None
+    pings = stated.keepalive
+    return Multiplexing(
+        stated.max_streams, stated.when_full, stated.max_age_ns, stated.grace_ns,
+        None if pings is None else (pings.time_ns, pings.timeout_ns),
+    )
 
 
 def _from_text(source: From | None) -> str:

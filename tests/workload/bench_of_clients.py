@@ -7,6 +7,7 @@ from svcsim.results.records import RecordWriter
 from svcsim.units import S
 from svcsim.workload import arrivals, distributions
 from svcsim.workload.closedloop import ClosedLoop
+from svcsim.workload.multiplexed import MultiplexedWorkload
 from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.source import Source
 from svcsim.workload.workload import Workload, WorkloadSettings
@@ -20,9 +21,10 @@ def source_on(world, namespace=None, name="client"):
     return source
 
 
-def workload(world, records=None, sources=None, seed=1, **settings):
+def workload(world, records=None, sources=None, seed=1, multiplexing=None, **settings):
     values = {"name": "load", "index": 0, "protocol": TCP, "port": 80, "timeout_ns": 1 * S} | settings
-    return Workload(WorkloadSettings(**values), sources or [source_on(world)], world.network, records or RecordWriter(), seed)
+    parts = (WorkloadSettings(**values), sources or [source_on(world)], world.network, records or RecordWriter(), seed)
+    return Workload(*parts) if multiplexing is None else MultiplexedWorkload(*parts, multiplexing=multiplexing)
 
 
 def open_loop(load, world, rate_per_s, until_ns, seed=1):

@@ -15,6 +15,7 @@ from svcsim.network.links import Link
 from svcsim.results.records import COLUMNS, RecordWriter
 from svcsim.units import MS, US, S
 from svcsim.workload import distributions
+from svcsim.workload.multiplexed import Multiplexing
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.workload.workload import Retries
 from tests.datapath.directors import Captured, Director
@@ -195,7 +196,7 @@ class Story:
         assert counts.sent == counts.delivered + sum(counts.dropped.values())
         for source in self.sources:
             assert not source.waiting
-            assert source.opened == len(source.idle)
+            assert source.opened == len(source.idle) + len(source.channels)
             if self.load.settings.pool_limit is not None:
                 assert source.opened <= self.load.settings.pool_limit
         for server in self.world.servers:
@@ -212,6 +213,23 @@ def test_every_request_ends_in_one_outcome_its_parts_sum_and_packets_balance(
     world_settings, load_settings, faults, closed, conntrack_limit, mode
 ):
     Story(world_settings, load_settings, faults, closed=closed, conntrack_limit=conntrack_limit, mode=mode).check()
+
+
+streams = st.builds(
+    Multiplexing,
+    max_streams=st.sampled_from([1, 2, 100]),
+    when_full=st.sampled_from(["wait", "connect"]),
+    max_age_ns=st.sampled_from([None, 50 * MS, 600 * MS]),
+    grace_ns=st.sampled_from([None, 0, 5 * MS]),
+    keepalive_ns=st.sampled_from([None, (100 * MS, 50 * MS)]),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds, workloads, streams, happenings, st.booleans(), st.sampled_from([None, Director, Captured]))
+def test_so_do_requests_that_share_connections(world_settings, load_settings, multiplexing, faults, closed, mode):
+    settings = {**load_settings, "protocol": TCP, "keepalive": True, "pool_limit": None, "requests_per_connection": None}
+    Story(world_settings, {**settings, "multiplexing": multiplexing}, faults, closed=closed, mode=mode).check()
 
 
 EVENTFUL = [

@@ -1,0 +1,39 @@
+"""scenarios/workloads: what each says of how clients send is what comes out."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+import svcsim
+from svcsim.results.records import Flag, Outcome, Requests
+
+FOLDER = Path(__file__).parents[2] / "scenarios" / "workloads"
+
+
+@cache
+def measured(name: str, variant: str) -> Requests:
+    [found] = svcsim.run(svcsim.load(FOLDER / f"{name}.yaml"), only=[variant])
+    return found.measured.requests
+
+
+def shares(requests: Requests) -> list[float]:
+    """Which share of the requests each pod that had any answered, the largest first."""
+    counts = np.bincount(requests.endpoint[requests.outcome == Outcome.OK])
+    return sorted((counts[counts > 0] / len(requests)).tolist(), reverse=True)
+
+
+def test_a_grpc_client_stays_with_one_pod_until_its_connection_is_too_old():
+    assert shares(measured("grpc", "kept")) == [1.0]
+    aged = measured("grpc", "aged")
+    assert max(shares(aged)) < 0.5
+    assert set(aged.outcome) == {Outcome.OK}
+    assert 50 <= np.count_nonzero(aged.flags & Flag.NEW_CONNECTION) <= 67
+
+
+def test_a_grpc_client_that_balances_is_even_to_two_calls():
+    own = measured("grpc", "own")
+    counts = np.bincount(own.endpoint)
+    assert max(counts[counts > 0]) - min(counts[counts > 0]) <= 2

@@ -1,0 +1,165 @@
+"""Requests that share a connection: streams and their limit, age, pings, and what a dead peer does to all of them."""
+
+import numpy as np
+import pytest
+
+from svcsim.results.records import Flag, Outcome
+from svcsim.units import MS, S
+from svcsim.workload.multiplexed import Multiplexing
+from tests.datapath.small_world import SmallWorld
+from tests.workload.bench_of_clients import open_loop, rows, workload
+
+
+def told(world, rate=200, until_ns=4 * S, **settings):
+    values = {"keepalive": True, "multiplexing": Multiplexing(), **settings}
+    load = workload(world, **values)
+    open_loop(load, world, rate, until_ns)
+    return load
+
+
+def opened(requests):
+    return int(np.count_nonzero(requests.flags & Flag.NEW_CONNECTION))
+
+
+def test_a_client_opens_one_connection_and_one_pod_gets_everything():
+    world = SmallWorld(nodes=3, service_ns=20 * MS, workers=100)
+    load = told(world)
+    world.run(10 * S)
+    requests = rows(load)
+    assert opened(requests) == 1
+    assert len(set(requests.endpoint)) == 1
+    assert set(requests.outcome) == {Outcome.OK}
+    assert requests.wait_ns.max() == 0  # though up to ten are under way at a time
+
+
+def test_requests_that_come_while_it_connects_wait_for_the_handshake():
+    world = SmallWorld()
+    world.rules.backends = [world.pods[1].address]
+    load = told(world, rate=100_000, until_ns=1 * MS, timeout_ns=10 * S)
+    world.run(1 * S)
+    requests = rows(load)
+    assert opened(requests) == 1
+    assert np.count_nonzero(requests.connect_ns) > 10
+    connected = requests.start_ns + requests.connect_ns
+    assert len(set(connected[requests.connect_ns > 0])) == 1
+
+
+@pytest.mark.parametrize(("when_full", "connections"), [("wait", 1), ("connect", 5)])
+def test_what_is_beyond_the_streams_waits_or_opens_another_connection(when_full, connections):
+    world = SmallWorld(service_ns=50 * MS, workers=100)
+    load = told(world, rate=100_000, until_ns=500_000, multiplexing=Multiplexing(10, when_full), timeout_ns=10 * S)
+    world.run(10 * S)
+    requests = rows(load)
+    n = len(requests)
+    assert opened(requests) == (1 if when_full == "wait" else -(-n // 10)) >= connections
+    rounds = np.round(requests.wait_ns / (50 * MS)).astype(int)
+    if when_full == "wait":
+        assert np.bincount(rounds).tolist() == [10] * (n // 10) + ([n % 10] if n % 10 else [])
+    else:
+        assert rounds.max() == 0
+
+
+def test_a_request_that_times_out_gives_up_its_stream_and_not_the_connection():
+    world = SmallWorld(nodes=1)
+    world.servers[0].hang()
+    world.at(2 * S, world.servers[0].resume)
+    load = told(world, timeout_ns=300 * MS)
+    world.run(10 * S)
+    requests = rows(load)
+    assert opened(requests) == 1
+    assert Outcome.REQUEST_TIMEOUT in set(requests.outcome)
+    assert set(requests.outcome[requests.start_ns > 3 * S]) == {Outcome.OK}
+
+
+def test_age_ends_a_connection_within_a_tenth_without_losing_a_request_and_pods_come_to_be_even():
+    world = SmallWorld(nodes=3, service_ns=5 * MS, workers=100)
+    load = told(world, until_ns=60 * S, multiplexing=Multiplexing(max_age_ns=1 * S))
+    world.run(80 * S)
+    requests = rows(load)
+    assert set(requests.outcome) == {Outcome.OK}
+    starts = np.sort(requests.start_ns[(requests.flags & Flag.NEW_CONNECTION) > 0])
+    lives = np.diff(starts)
+    assert 0.9 * S < lives.min() < 0.95 * S
+    assert 1.05 * S < lives.max() < 1.15 * S
+    assert np.bincount(requests.endpoint).min() > len(requests) / 6
+
+
+@pytest.mark.parametrize(("grace_ns", "outcome"), [(None, Outcome.OK), (50 * MS, Outcome.RESET), (200 * MS, Outcome.OK)])
+def test_what_is_under_way_at_that_age_is_finished_or_reset_after_the_grace(grace_ns, outcome):
+    world = SmallWorld(nodes=1, service_ns=150 * MS, workers=100)
+    load = told(world, until_ns=3 * S, multiplexing=Multiplexing(max_age_ns=1 * S, grace_ns=grace_ns))
+    world.run(10 * S)
+    assert (outcome == Outcome.RESET) == (Outcome.RESET in set(rows(load).outcome))
+
+
+def test_a_killed_server_resets_every_stream_at_once():
+    world = SmallWorld(nodes=1, service_ns=100 * MS, workers=100)
+    load = told(world, until_ns=1 * S)
+    world.at(1 * S, world.servers[0].kill)
+    world.run(5 * S)
+    requests = rows(load)
+    reset = requests.outcome == Outcome.RESET
+    assert 10 < np.count_nonzero(reset) < 40
+    assert len(set((requests.start_ns + requests.latency_ns)[reset])) == 1
+
+
+def test_a_server_that_drains_says_so_finishes_its_streams_and_exits():
+    world = SmallWorld(nodes=2, service_ns=50 * MS, workers=100)
+    load = told(world, until_ns=3 * S)
+    exits = []
+    for server in world.servers:
+        server.on_exit = lambda: exits.append(world.clock.now)
+
+    def rollout():
+        [busy] = [i for i, server in enumerate(world.servers) if server.busy]
+        world.rules.backends = [pod.address for i, pod in enumerate(world.pods) if i != busy]
+        world.servers[busy].terminate()
+
+    world.at(1 * S, rollout)
+    world.run(10 * S)
+    requests = rows(load)
+    assert set(requests.outcome) == {Outcome.OK}
+    assert opened(requests) == 2
+    assert len(exits) == 1
+    assert 1 * S < exits[0] < 1 * S + 60 * MS
+
+
+@pytest.mark.parametrize(("keepalive_ns", "recovers"), [(None, False), ((1 * S, 500 * MS), True)])
+def test_without_pings_a_client_stays_with_a_silent_peer(keepalive_ns, recovers):
+    world = SmallWorld(nodes=2)
+    load = told(world, until_ns=10 * S, timeout_ns=200 * MS, multiplexing=Multiplexing(keepalive_ns=keepalive_ns))
+
+    def silence():
+        [channel] = load.sources[0].channels
+        gone = channel.server_host.index
+        world.remove_pod(gone)
+        world.rules.backends = [pod.address for i, pod in enumerate(world.pods) if i != gone]
+
+    world.at(2 * S, silence)
+    world.run(20 * S)
+    requests = rows(load)
+    assert set(requests.outcome[requests.start_ns > 4 * S]) == {Outcome.OK if recovers else Outcome.REQUEST_TIMEOUT}
+
+
+def test_a_connection_that_fails_fails_all_that_waited_for_it():
+    world = SmallWorld()
+    for pod in world.pods:
+        pod.listeners.clear()
+    load = told(world, rate=100_000, until_ns=100_000)
+    world.run(1 * S)
+    requests = rows(load)
+    assert set(requests.outcome) == {Outcome.REFUSED}
+    assert len(set(requests.start_ns + requests.latency_ns)) < len(requests)
+
+
+def test_requests_draw_what_they_draw_without_sharing():
+    plain, shared = SmallWorld(), SmallWorld()
+    one = workload(plain, keepalive=True)
+    open_loop(one, plain, 200, 2 * S)
+    two = told(shared, until_ns=2 * S)
+    plain.run(5 * S)
+    shared.run(5 * S)
+    first, second = rows(one), rows(two)
+    order, other = np.argsort(first.sequence), np.argsort(second.sequence)
+    assert first.start_ns[order].tolist() == second.start_ns[other].tolist()
+    assert first.service_ns[order].tolist() == second.service_ns[other].tolist()
