@@ -17,6 +17,7 @@ from matplotlib.transforms import Bbox
 from svcsim.engine.journal import Journal
 from svcsim.report.figures.anatomy import failover_anatomy
 from svcsim.report.figures.balance import endpoint_balance
+from svcsim.report.figures.bars import metric_bars
 from svcsim.report.figures.latency import latency_cdf
 from svcsim.report.figures.timeline import place_labels
 from svcsim.report.looks import LOOKS, REASON_COLOURS, looks
@@ -24,6 +25,7 @@ from svcsim.report.plot import Plot
 from svcsim.report.style import fitted, new_figure, styled, text_width_in
 from svcsim.results.anatomy import FaultAnatomy
 from svcsim.results.comparison import Comparison
+from svcsim.results.metrics import metric_named
 from svcsim.results.records import Outcome, RecordWriter
 from svcsim.results.result import Result
 from svcsim.results.selection import Names
@@ -221,3 +223,13 @@ def test_results_give_their_figures_when_asked() -> None:
     run = result(rate_per_s=60)
     assert isinstance(run.plot.timeline(), Figure)
     assert len(failover_anatomy(Comparison([run]))) == 1
+
+
+def test_bars_have_the_values_of_the_metric_and_say_them() -> None:
+    comparison = Comparison(failover())
+    figure = metric_bars(comparison, "success")
+    [ax] = figure.axes
+    shown = dict(zip((tick.get_text() for tick in ax.get_yticklabels()), (bar.get_width() for bar in ax.patches), strict=True))
+    assert shown == pytest.approx({variant.label: variant.success for variant in comparison})
+    texts = {text.get_text() for text in ax.texts}
+    assert texts == {metric_named("success").text(variant.success) for variant in comparison}
