@@ -74,12 +74,14 @@ class IpvsProxier:
     """One node's kube-proxy: a sync takes over what the tracker has seen; `table` is the kernel's IPVS that it writes.
 
     `exclude_cidrs` are left alone when virtual servers that nobody asks for are removed. `clock` tells the time of a commit
-    (without it, that of its preparation). The owner calls `check_terminating` each `CHECK_INTERVAL_NS`.
+    (without it, that of its preparation). The owner calls `check_terminating` each `CHECK_INTERVAL_NS`. Without `graceful` a real
+    server goes at once and takes its connections along, as up to Kubernetes 1.11 (pull request 66012).
     """
 
     def __init__(
         self, settings: ProxySettings, tracker: ChangeTracker, library: IpvsLibrary, table: IpvsTable, *,
         order: Order = _as_given, exclude_cidrs: tuple[Prefix, ...] = (), clock: Callable[[], int] | None = None,
+        graceful: bool = True,
     ) -> None:
         self.settings = settings
         self.tracker = tracker
@@ -96,6 +98,7 @@ class IpvsProxier:
         self._initial = True
         self._order = order
         self._clock = clock
+        self._graceful = graceful
         self._flags = ("mh-port",) if settings.scheduler == "mh" else ()
 
     # ---- sync --------------------------------------------------------------------------------------------------------
@@ -204,8 +207,12 @@ class IpvsProxier:
                 self.terminating.take_back(server, now_ns)
             self.table.add_server(service, endpoint.address, endpoint.port, 1, now_ns)
         for place, server in current.items():
-            if place not in kept and server not in self.terminating:
+            if place in kept or server in self.terminating:
+                continue
+            if self._graceful:
                 self.terminating.delete(server, now_ns)
+            else:
+                self.table.delete_server(server, now_ns)
 
     def _delete(self, destination: Destination, service: VirtualService, now_ns: int) -> None:
         """A virtual server takes its real servers along, draining or not."""

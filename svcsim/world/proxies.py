@@ -45,6 +45,11 @@ from svcsim.scenario.model import Scenario
 from svcsim.world.addressing import Machine
 
 COMPLETION_PACE_SINCE = (1, 34)
+IPVS_DRAINS_SINCE = (1, 12)
+"""kubernetes pull request 66012, in 1.13 and in later patches of 1.12."""
+IPVS_SORTS_BEFORE = (1, 29)
+"""Before, syncEndpoint adds real servers in the order of their addresses as text (`newEndpoints.List()`), so that all nodes have
+the same list; later in the order of a Go map. The version is assumed from the logging around it, which changed at that time."""
 MILLISECOND_NS = 1_000_000
 DIALS = DialTimeouts(
     tcp_ns=(250 * MILLISECOND_NS, 500 * MILLISECOND_NS, 1000 * MILLISECOND_NS, 2000 * MILLISECOND_NS),
@@ -237,14 +242,17 @@ class Proxies:
     def _ipvs(self, machine: Machine, family: IPFamily, table: IpvsTable) -> NodeProxy:
         clock = self._network.fabric.clock
         key = stream_seed(self._seed, f"ipvs/order/{machine.name}{_suffix(family)}")
+        version = self._scenario.kubernetes.minor
 
         def order(endpoints: Sequence[EndpointInfo]) -> Iterable[EndpointInfo]:
+            if version is not None and version < IPVS_SORTS_BEFORE:
+                return sorted(endpoints, key=str)
             places = sorted(range(len(endpoints)), key=lambda place: permuted(key, place, len(endpoints)))
             return [endpoints[place] for place in places]
 
         inner = IpvsProxier(
             self.settings(machine, "ipvs", family), self.tracker(machine, family), self._shared[family].ipvs, table,
-            order=order, clock=lambda: clock.now,
+            order=order, clock=lambda: clock.now, graceful=version is None or version >= IPVS_DRAINS_SINCE,
         )
 
         running = True

@@ -31,7 +31,7 @@ class Cluster:
         self.here = self.nodes[0]
         self.port = 40000
 
-    def make(self, index: int, *, family="IPv4", exclude_cidrs=(), order=None, **options: object) -> IpvsNode:
+    def make(self, index: int, *, family="IPv4", exclude_cidrs=(), order=None, graceful=True, **options: object) -> IpvsNode:
         address = parse_address(f"192.168.50.{index + 1}")
         set_up = ProxySettings(
             mode="ipvs", family=family, node_name=f"n{index}", node_ip=address,
@@ -40,7 +40,7 @@ class Cluster:
         more = {} if order is None else {"order": order}
         tracker = ChangeTracker(self.catalogue, f"n{index}")
         table = IpvsTable(IpvsSysctls.of_kube_proxy())
-        return IpvsNode(IpvsProxier(set_up, tracker, self.library, table, exclude_cidrs=exclude_cidrs, **more))
+        return IpvsNode(IpvsProxier(set_up, tracker, self.library, table, exclude_cidrs=exclude_cidrs, graceful=graceful, **more))
 
     def apply(self, *objects: object, now_ns: int = 0) -> None:
         for node in self.nodes:
@@ -390,3 +390,13 @@ def test_a_virtual_server_that_is_there_already_is_taken_over_and_changed_in_pla
     cluster.apply(service("web", "10.96.0.10", ServicePort(port=8080, protocol=name)))
     assert table.lookup(protocol, VIP, 8080) is old
     assert (old.scheduler_name, old.persistence_ns) == ("rr", 0)
+
+
+def test_up_to_kubernetes_1_11_a_real_server_goes_at_once_with_connections_on_it() -> None:
+    cluster = Cluster(graceful=False)
+    cluster.apply(service("web", "10.96.0.10", ServicePort(port=80)), piece("web", "10.0.1.1", "10.0.1.2"))
+    for _ in range(2):
+        cluster.connect()
+    cluster.apply(piece("web", "10.0.1.2"), now_ns=1)
+    assert weights(cluster) == {"10.0.1.2": 1}
+    assert len(cluster.here.proxier.terminating) == 0
