@@ -70,6 +70,8 @@ def copy(one: Example, target: Path) -> list[Path]:
     for manifests in {one.path.parent / "manifests", root / "manifests"}:
         if manifests.is_dir():
             files += sorted(path for path in manifests.glob("*.yaml") if _names(one.path, path))
+    text = one.path.read_text(encoding="utf-8")
+    files += sorted(path for path in one.path.parent.glob("*.csv") if path.name in text)
     written = []
     for path in files:
         place = target / path.relative_to(root)

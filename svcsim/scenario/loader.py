@@ -21,6 +21,7 @@ from svcsim.scenario.distribution import samples
 from svcsim.scenario.model import Origin, Scenario
 from svcsim.scenario.paths import set_value
 from svcsim.scenario.places import Overlay, Places
+from svcsim.scenario.trace import UNIT_NS, read_times
 from svcsim.validation import plain_kind, validated
 from svcsim.yamlsource import DataPath, Document, parse, read
 from svcsim.yamlsource import load as load_documents
@@ -183,10 +184,12 @@ class _Reading:
         self.problems.append(self.places.problem(path, message))
 
     def inline_files(self, data: dict[str, Any]) -> None:
-        """Put the samples of empirical distributions, and the manifests of `apply`, in place of the files that hold them."""
+        """Put samples of distributions, times of traces and the manifests of `apply` in place of the files that hold them."""
         for part in ("servers", "cluster", "workloads"):
             if part in data:
                 data[part] = self._with_samples(data[part], (part,))
+        if isinstance(data.get("workloads"), list):
+            data["workloads"] = [self._with_times(one, ("workloads", i)) for i, one in enumerate(data["workloads"])]
         faults = data.get("faults")
         if isinstance(faults, list):
             data["faults"] = [
@@ -227,6 +230,26 @@ class _Reading:
             except InputError as error:
                 self.problems += error.problems
         return changed
+
+    def _with_times(self, workload: Any, path: DataPath) -> Any:
+        given = workload.get("arrivals") if isinstance(workload, dict) else None
+        trace = given.get("trace") if isinstance(given, dict) else None
+        trace = {"file": trace} if isinstance(trace, str) else trace
+        if given is None or not isinstance(trace, dict) or not isinstance(trace.get("file"), str) or "times" in trace:
+            return workload
+        column, unit = trace.get("column"), trace.get("unit", "s")
+        if unit not in UNIT_NS or not (column is None or isinstance(column, str)):
+            return workload
+        times = [0.0, 1.0]  # in place of those of a file that is blamed already
+        try:
+            source = read(self.base / trace["file"])
+            times = read_times(source.text, source.name, column, unit)
+        except UsageError as error:
+            self.fail((*path, "arrivals", "trace"), str(error))
+        except InputError as error:
+            self.problems += error.problems
+        kept = {key: value for key, value in trace.items() if key not in {"file", "column", "unit"}}
+        return {**workload, "arrivals": {**given, "trace": {**kept, "times": times}}}
 
     def _applied(self, value: Any, path: DataPath) -> Any:
         checked = Manifests()

@@ -29,6 +29,7 @@ from svcsim.scenario.quantities import (
     RateOrZero,
     Share,
 )
+from svcsim.scenario.trace import Trace
 from svcsim.spelling import nearest
 from svcsim.units import S, duration_ns, duration_text
 from svcsim.validation import plain_kind
@@ -122,6 +123,7 @@ class Arrivals(Part):
     onoff: OnOff | None = None
     ramp: Ramp | None = None
     closed: ClosedLoop | None = None
+    trace: Trace | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -130,9 +132,9 @@ class Arrivals(Part):
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
-        kinds = (self.poisson_per_s, self.constant_per_s, self.onoff, self.ramp, self.closed)
+        kinds = (self.poisson_per_s, self.constant_per_s, self.onoff, self.ramp, self.closed, self.trace)
         if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("give exactly one of poisson, constant, onoff, ramp, closed")
+            raise ValueError("give exactly one of poisson, constant, onoff, ramp, closed, trace")
         return self
 
     def process(self, duration_ns: int) -> arrivals.Arrivals:
@@ -145,6 +147,8 @@ class Arrivals(Part):
             return arrivals.on_off(self.onoff.rate_per_s, self.onoff.on_ns, self.onoff.off_ns)
         if self.ramp is not None:
             return arrivals.ramp(self.ramp.rates(duration_ns))
+        if self.trace is not None:
+            return self.trace.process()
         raise ValueError("a closed loop has no arrival process of its own")
 
     def expected(self, duration_ns: int) -> float:
@@ -156,6 +160,8 @@ class Arrivals(Part):
             points = self.ramp.rates(duration_ns)
             points = [*points, (max(duration_ns, points[-1][0]), points[-1][1])]
             return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points)) / S
+        if self.trace is not None:
+            return self.trace.expected(duration_ns)
         if self.closed is not None:
             think: Quantile = self.closed.think.quantile()
             return self.closed.users * duration_ns / max(1, think(0.5))

@@ -76,3 +76,23 @@ def ramp(points: Sequence[tuple[int, float]]) -> Arrivals:
         return round((max(at_s, points[-1][0] / S) + owed / rate) * S)
 
     return following
+
+
+def trace(times_ns: Sequence[int], period_ns: int | None = None) -> Arrivals:
+    """Arrivals at given times, in order, counted from when the first is asked for; again after each period if there is one."""
+    position = 0
+    begin_ns = -1
+
+    def following(last_ns: int, u: float) -> int:
+        nonlocal position, begin_ns
+        if begin_ns < 0:
+            begin_ns = last_ns
+        if position == len(times_ns):
+            if period_ns is None:
+                return NEVER_NS
+            position = 0
+            begin_ns += period_ns
+        position += 1
+        return begin_ns + times_ns[position - 1]
+
+    return following

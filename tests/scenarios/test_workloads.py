@@ -6,9 +6,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import svcsim
 from svcsim.results.records import Flag, Outcome, Requests
+from svcsim.units import MS
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "workloads"
 
@@ -37,3 +39,11 @@ def test_a_grpc_client_that_balances_is_even_to_two_calls():
     own = measured("grpc", "own")
     counts = np.bincount(own.endpoint)
     assert max(counts[counts > 0]) - min(counts[counts > 0]) <= 2
+
+
+def test_a_trace_that_is_played_faster_has_the_same_requests_in_less_time_and_queues_in_its_bursts():
+    recorded, faster = measured("trace", "as recorded"), measured("trace", "four times")
+    assert len(recorded) == 1787
+    assert len(faster) == pytest.approx(4 * len(recorded), rel=0.01)
+    assert np.quantile(recorded.latency_ns, 0.9) < 21 * MS
+    assert np.quantile(faster.latency_ns, 0.9) > 50 * MS
