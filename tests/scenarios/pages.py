@@ -28,9 +28,13 @@ SHOWN = {
     "headless": "endpoint-balance", "headless-manual": "endpoint-balance",
     "headless-names": "timeline", "no-selector": "endpoint-balance",
     "session-affinity": "endpoint-balance", "internal-local": "timeline", "hairpin": "timeline", "versions": "failover-anatomy",
+    "ingress": "endpoint-balance", "ingress-failover": "failover-anatomy",
 }
 """Which figure of a run each scenario is shown with."""
-_BLOCK = re.compile(r"```console\n\$ svcsim run (?P<path>scenarios/(?:types|history)/\S+\.yaml)\n(?P<output>.*?)```", re.DOTALL)
+_BLOCK = re.compile(
+    r"```console\n\$ svcsim run (?P<path>scenarios/(?:(?:types|history)/\S+|ingress-failover)\.yaml)\n(?P<output>.*?)```",
+    re.DOTALL,
+)
 
 
 @cache

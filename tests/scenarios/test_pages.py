@@ -16,6 +16,7 @@ MOST_BYTES = 60_000
 
 def test_every_scenario_of_types_and_history_is_shown():
     files = [path for folder in ("types", "history") for path in (ROOT / "scenarios" / folder).glob("*.yaml")]
+    files.append(ROOT / "scenarios" / "ingress-failover.yaml")
     assert sorted(str(path.relative_to(ROOT)) for path in files) == sorted(path for path, _ in BLOCKS)
 
 
