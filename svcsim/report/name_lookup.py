@@ -34,6 +34,8 @@ LIMIT_NS = 120 * S
 """Longer than any resolver goes on."""
 _WATCH_KEY = 0x646967
 _PLAIN = Ink()
+_MOST_OF_A_LABEL = 63
+_MOST_OF_A_NAME = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,11 @@ def look_up(world: World, name: str, rtype: str | None = None, source: str | Non
     """Look a name up from a pod (or with a question straight to cluster DNS, from a node), now.
 
     Without a type both addresses are asked for, as getaddrinfo does; an address is turned into the name of its PTR record.
-    UsageError for a type or a source that there is not.
+    UsageError for a type or a source that there is not, and for what is no name: no resolver sends a query for it.
     """
     asked_type = _type_of(rtype)
     name, asked_type = _reversed(name, asked_type)
+    _check_name(name)
     namespace = _source(world, source)
     client = world.clients.resolver_in(namespace)
     resolver = world.naming.resolver_of(namespace, client)
@@ -124,6 +127,17 @@ def _type_of(text: str | None) -> RecordType | None:
         if rtype == text.upper():
             return rtype
     raise UsageError(f"there is no record type {text!r} here{nearest(text.upper(), RECORD_TYPES, listed=10)}")
+
+
+def _check_name(name: str) -> None:
+    """UsageError unless the name can stand in a query (RFC 1035 2.3.4)."""
+    labels = name.removesuffix(".").split(".")
+    for label in labels if name != "." else ():
+        if not 1 <= len(label.encode()) <= _MOST_OF_A_LABEL:
+            what = f"a part of {len(label)} characters" if label else "an empty part"
+            raise UsageError(f"not a name for DNS: {name[:80]!r} has {what} (1 to {_MOST_OF_A_LABEL}, parted by dots)")
+    if len(name.removesuffix(".").encode()) > _MOST_OF_A_NAME:
+        raise UsageError(f"not a name for DNS: it has {len(name)} characters, of at most {_MOST_OF_A_NAME}")
 
 
 def _reversed(name: str, rtype: RecordType | None) -> tuple[str, RecordType | None]:

@@ -11,9 +11,14 @@ from svcsim.errors import UsageError
 
 
 def check_free(path: Path) -> None:
-    """UsageError if something stands where a folder is to go; asked before a run, not after it."""
+    """UsageError if something stands where a folder is to go, or none can be made there; asked before a run, not after it."""
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists already: remove it, or give another folder with --out")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise UsageError(f"can't write {path}: {above} is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"can't write {path}: {above} may not be written to")
 
 
 def write_whole(

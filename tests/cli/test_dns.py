@@ -95,6 +95,10 @@ def test_output_has_the_sections_of_dig(capsys, scenario):
         (["web", "--at", "soon"], "--at: "),
         ([], "a name is missing"),
         (["10.96.0.10", "A"], "its records are of type PTR"),
+        (["web..default"], "not a name for DNS: 'web..default' has an empty part"),
+        ([""], "has an empty part"),
+        (["w" * 64 + ".default"], "has a part of 64 characters (1 to 63, parted by dots)"),
+        (["abc." * 64], "it has 256 characters, of at most 253"),
     ],
 )
 def test_mistakes_are_said_in_a_line(capsys, scenario, arguments, message):

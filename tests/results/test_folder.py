@@ -15,7 +15,7 @@ from svcsim.results import folder
 from svcsim.results.comparison import Comparison
 from svcsim.results.expectations import Expectation, evaluate
 from svcsim.results.records import COLUMNS, Outcome
-from svcsim.results.whole import write_whole
+from svcsim.results.whole import check_free, write_whole
 from tests.results.synthetic import failover, relabelled, result
 
 MODES = ("userspace", "iptables", "ipvs/rr")
@@ -108,6 +108,14 @@ def test_an_existing_folder_is_left_alone_and_the_way_out_is_named(tmp_path: Pat
     dangling.symlink_to(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="exists already"):
         folder.write(comparison, dangling)
+
+
+def test_a_place_where_no_folder_can_be_made_is_told_before_a_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"can't write .*file/deep/run: .*file is no folder"):
+        check_free(tmp_path / "file" / "deep" / "run")
+    check_free(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, comparison: Comparison) -> None:
