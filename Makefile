@@ -1,12 +1,13 @@
 # Two commands do everything on a fresh machine with python3 (3.11 or later) and make:
 #   make run    the main job: scenarios/failover.yaml under every proxy mode
 #   make test   all checks and tests
+# and `make docs` builds the documentation as a site.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/failover.yaml
 
-.PHONY: run test lint types tests bench clean
+.PHONY: run test lint types tests bench docs clean
 
 run: $(VENV)/installed
 	$(BIN)/svcsim run $(SCENARIO) $(ARGS)
@@ -23,6 +24,10 @@ types: $(VENV)/installed-test
 tests: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto
 
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo build/docs/index.html
+
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/run.py
 
@@ -35,6 +40,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/bin/python pyproject.toml

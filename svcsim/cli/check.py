@@ -50,7 +50,7 @@ def check(
     \b
     svcsim check scenarios/*.yaml --baseline baselines --update --golden
     svcsim check scenarios/*.yaml --baseline baselines --golden
-    svcsim check my.yaml --baseline baselines --tolerance 5% --tolerance latency.p999=15% --junit report.xml
+    svcsim check my.yaml --baseline baselines --tolerance 5% --tolerance latency.p999=15%
     """
     from svcsim.cli.writing import check_place, write_text
     from svcsim.report.gate import github_annotations, markdown, verdict_text

@@ -31,7 +31,7 @@ def dns(
 
     \b
     svcsim dns scenarios/failover.yaml web.default
-    svcsim dns scenarios/failover.yaml --from deployment/client --at 40s _http._tcp.web.default.svc.cluster.local SRV
+    svcsim dns scenarios/failover.yaml --at 40s _http._tcp.web.default.svc.cluster.local SRV
     svcsim dns scenarios/failover.yaml --serve 127.0.0.1:5300
     """
     import json

@@ -30,6 +30,7 @@ COMMANDS = {
     "events": "Print the cluster's events, as kubectl would.",
     "plot": "Draw the figures of a folder of results.",
     "schema": "Print the JSON Schema of the scenario file.",
+    "completion": "Print the script with which a shell completes commands.",
 }
 """Each command and its line in the help: a module of the same name holds it, a hyphen being an underscore there."""
 

@@ -12,7 +12,12 @@ import click
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the figures; RUN/figures by default.")
 @click.option("--force", is_flag=True, help="Replace figures that are there already.")
 def plot(run: Path, out: Path | None, force: bool) -> None:
-    """Draw the figures of the results in the folder RUN, each as SVG and PNG."""
+    """Draw the figures of the results in the folder RUN, each as SVG and PNG.
+
+    \b
+    svcsim plot runs/failover-1
+    svcsim plot runs/failover-1 --out slides/figures
+    """
     from svcsim.errors import UsageError
     from svcsim.results.folder import load
     from svcsim.results.whole import write_whole

@@ -46,7 +46,7 @@ def run(
     svcsim run scenarios/failover.yaml
     svcsim run scenarios/failover.yaml --mode iptables --set run.duration=60s --seed 7
     svcsim run scenarios/failover.yaml --no-figures --quiet --json -
-    svcsim run scenarios/failover.yaml --only iptables --pcap worker-1.pcapng --pcap-during fault[crash]-1s..+3s
+    svcsim run scenarios/failover.yaml --only iptables --pcap w1.pcapng --pcap-during 29s..33s
     """
     from svcsim.cli.overrides import overrides_of
     from svcsim.scenario.loader import load

@@ -37,8 +37,8 @@ def sweep(
     What has ended is kept: the same call after an interruption runs only what is missing.
 
     \b
-    svcsim sweep scenario.yaml --set services.count=10,100,1000,10000 --set kubernetes.proxy=iptables,nftables
-    svcsim sweep scenario.yaml --lhs 50 --set 'workloads[0].arrivals=100/s..900/s' --set cluster.nodes.count=2..9
+    svcsim sweep my.yaml --set services.count=10,1000,10000 --set kubernetes.proxy=iptables,nftables
+    svcsim sweep my.yaml --lhs 50 --set 'workloads[0].arrivals=9/s..900/s' --set run.seed=1..9
     """
     from svcsim.cli.overrides import overrides_of
     from svcsim.report.progress import Progress
