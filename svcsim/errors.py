@@ -14,6 +14,10 @@ class SvcsimError(Exception):
 
     exit_code = 2
 
+    def _render_traceback_(self) -> list[str]:
+        # IPython's hook: a notebook shows the sentence, as the command line does.
+        return [f"{type(self).__name__}: {self}"]
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -53,7 +53,7 @@ class Row:
     found: Measured
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sweep:
     """The results of a sweep: rows in the order of points, variants and replications."""
 
@@ -82,8 +82,11 @@ class Sweep:
         rows = [[shown(value) if isinstance(value, dict | list) else value for value in row] for row in self.table()]
         return pd.DataFrame(rows, columns=list(self.columns))
 
+    # The report stands above and imports this; by name, it is loaded when a table is wanted.
+    def __repr__(self) -> str:
+        return str(importlib.import_module("svcsim.report.sweeping").sweep_table(self))
+
     def _repr_html_(self) -> str:
-        # The report stands above and imports this; by name, it is loaded when a table is wanted.
         rows: Rows = importlib.import_module("svcsim.report.sweeping").sweep_rows(self)
         return html_table(rows)
 
