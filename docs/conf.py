@@ -35,8 +35,10 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 6
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 76
 
 html_theme = "furo"
 html_title = f"svcsim {__version__}"

@@ -97,7 +97,8 @@ def compare(
 ) -> Contrasts:
     """Run variants in pairs and say of each figure which is better, worse, or not shown to differ.
 
-        svcsim.compare("scenario.yaml", over={"kubernetes.proxy": ["iptables", "ipvs/rr", "nftables"]}, metrics=["p99"])
+        modes = {"kubernetes.proxy": ["iptables", "ipvs/rr", "nftables"]}
+        svcsim.compare("scenario.yaml", over=modes, metrics=["p99"])
 
     `over` stands in place of the scenario's own `compare`. A variant's i-th replication has the same arrivals and service times
     as every other's i-th, so that what is common cancels. `base` is the variant that the others are compared with, the first
@@ -137,7 +138,8 @@ def run_sweep(
 ) -> Sweep:
     """Run a scenario at every combination of values and keep a row of figures a run.
 
-        svcsim.run_sweep("scenario.yaml", over={"services.count": [10, 1000], "kubernetes.proxy": ["iptables", "nftables"]})
+        sizes = {"services.count": [10, 1000], "kubernetes.proxy": ["iptables", "nftables"]}
+        svcsim.run_sweep("scenario.yaml", over=sizes)
 
     With a `folder` each run is kept there as it ends, so the same call after an interruption runs only what is missing. What else
     a scenario compares stays. `InputError` or `UsageError` names the point that the scenario can't take. `metrics`, `processes`

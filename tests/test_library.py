@@ -87,6 +87,8 @@ def test_results_give_frames_with_names() -> None:
     assert list(faults.to_pandas()["failures"]) == [fault.failures for _, _, fault in faults]
     assert faults._repr_html_().count("<tr>") == 5
     run = results["iptables"].runs[0]
+    assert run.measured._repr_html_().count("<td") == 6
+    assert run.latency._repr_html_().count("<td") == 5
     requests = run.measured.to_pandas()
     assert len(requests) == len(run.measured)
     assert set(requests["workload"]) == {"web-load"}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from svcsim.errors import UsageError
 from svcsim.results.records import PARTS, Flag, Outcome, Requests
-from svcsim.results.table import percent
+from svcsim.results.table import html_table, percent, selection_rows
 from svcsim.spelling import nearest
 from svcsim.units import format_ns
 
@@ -45,6 +45,9 @@ class Latency:
     def __repr__(self) -> str:
         shown = ", ".join(f"{name} {format_ns(self.quantile(share))}" for name, share in QUANTILES.items())
         return f"<latency of {len(self):,} requests: {shown}>"
+
+    def _repr_html_(self) -> str:
+        return html_table([tuple(QUANTILES), tuple(format_ns(self.quantile(share)) for share in QUANTILES.values())])
 
     def quantile(self, share: float) -> float:
         """The latency in ns that at least this share of the requests stayed within."""
@@ -130,6 +133,9 @@ class Selection:
     def __repr__(self) -> str:
         latency = f"p50 {format_ns(self.latency.p50)}, p99 {format_ns(self.latency.p99)}"
         return f"<{len(self):,} requests, {percent(self.success)} succeeded, {latency}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(selection_rows(self))
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame, a row a request, with names in place of indices. Needs pandas."""

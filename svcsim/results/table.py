@@ -12,6 +12,7 @@ from svcsim.units import format_ns
 
 if TYPE_CHECKING:
     from svcsim.results.comparison import Variant
+    from svcsim.results.selection import Selection
 
 Rows = list[tuple[str, ...]]
 
@@ -59,6 +60,13 @@ def workload_rows(variants: Sequence[Variant]) -> Rows:
                 worst_reason(selection.reasons),
             ))
     return rows
+
+
+def selection_rows(selection: Selection) -> Rows:
+    """The headings and figures of some requests of one run."""
+    quantiles = (format_ns(selection.latency.quantile(share)) for share in (0.5, 0.99, 1.0))
+    figures = (f"{len(selection):,}", percent(selection.success), *quantiles, worst_reason(selection.reasons))
+    return [WORKLOAD_HEADINGS, figures]
 
 
 def worst_reason(reasons: Mapping[Outcome, int]) -> str:
