@@ -17,8 +17,10 @@ from svcsim.results.metrics import Question, measure, metric_named
 _MAX_NAME_IN = 3.0
 
 
-def metric_bars(comparison: Comparison, name: str, question: Question | None = None, ax: Axes | None = None) -> Figure:
-    """Draw a metric by its name, asked as `question` says, into `ax` or a figure of its own.
+def metric_bars(
+    comparison: Comparison, name: str, question: Question | None = None, ax: Axes | None = None, headline: str = "",
+) -> Figure:
+    """Draw a metric by its name, asked as `question` says, into `ax` or a figure of its own, which `headline` names.
 
     UsageError as of `svcsim.results.metrics.measure`.
     """
@@ -30,7 +32,7 @@ def metric_bars(comparison: Comparison, name: str, question: Question | None = N
             widest = max(text_width_in(label, TEXT_SIZE) for label in values)
             ax = frame.axes(min(widest, _MAX_NAME_IN) + 0.6, 1.0, 1.3, 0.7)
             of = "" if question is None or question.workload is None else f" of {question.workload}"
-            frame.title(f"{metric.words[0].upper()}{metric.words[1:]}{of}", subtitle(comparison))
+            frame.title(headline or f"{metric.words[0].upper()}{metric.words[1:]}{of}", subtitle(comparison))
         styles = looks(list(values))
         lengths = [value if math.isfinite(value) else 0.0 for value in values.values()]
         ax.barh(range(len(values)), lengths, height=0.62, color=[styles[label].colour for label in values], zorder=2)
