@@ -25,7 +25,7 @@ tests: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n auto
 
 docs: $(VENV)/installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
 
 bench: $(VENV)/installed-bench

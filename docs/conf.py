@@ -49,6 +49,10 @@ pygments_style = "friendly"
 pygments_dark_style = "native"
 
 
+_COLUMNS = 94
+"""So wide is a block of code on a page."""
+
+
 class CommandHelp(SphinxDirective):
     """The help of every command, each in a section of its own, as `svcsim COMMAND --help` prints it."""
 
@@ -56,7 +60,8 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A section a command."""
-        top = click.Context(cli, info_name="svcsim", max_content_width=100, terminal_width=100)
+        names = cli.context_settings["help_option_names"]
+        top = click.Context(cli, info_name="svcsim", terminal_width=_COLUMNS, help_option_names=names)
         return [_section(name, _help(name, top)) for name in COMMANDS]
 
 

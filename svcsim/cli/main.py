@@ -76,6 +76,11 @@ def cli() -> None:
 
     svcsim simulates the control plane that maintains a Service and the Linux data plane that it programs: each proxy mode, its
     latency, and what a fault costs.
+
+    \b
+    svcsim init my.yaml && svcsim run my.yaml
+    svcsim run scenarios/failover.yaml
+    svcsim COMMAND --help
     """
 
 
