@@ -57,6 +57,7 @@ def _loaded(text: str, file: str, base: Path, name: str, overrides: Mapping[str,
     scenario_at = _scenario_document(documents)
     reading = _Reading(base, Places(documents[scenario_at]), minor=minor)
     data = dict(documents[scenario_at].root)  # type: ignore[call-overload]
+    settled = reading.settle_compared(data, overrides)
     reading.override(data, {path: value for path, value in overrides.items() if not path.startswith("manifests[")})
     reading.inline_files(data)
     reading.inline_profile(data)
@@ -72,6 +73,7 @@ def _loaded(text: str, file: str, base: Path, name: str, overrides: Mapping[str,
     if found or scenario is None:
         raise InputError(found)
     reading.manifests.spots.clear()
+    scenario._origin = replace(scenario.origin, notes=(*settled, *scenario.origin.notes))
     return _without_expectations(scenario, left_out) if left_out else scenario
 
 
@@ -167,6 +169,18 @@ class _Reading:
     problems: list[Problem] = field(default_factory=list)
     gathered: list[_Entry] = field(default_factory=list)
     files: int = 0
+
+    def settle_compared(self, data: dict[str, Any], overrides: Mapping[str, Any]) -> list[str]:
+        """Take out of the comparison what an override gives one value; a note for each. One that compares anew decides alone."""
+        compared = data.get("compare")
+        if not isinstance(compared, dict) or any(path.startswith("compare") for path in overrides):
+            return []
+        settled = [path for path in overrides if path in compared]
+        if settled:
+            data["compare"] = {path: values for path, values in compared.items() if path not in settled}
+        for path in settled:
+            self.places = self.places.laid_over(Overlay(("compare", path), named=f"--set {path}"))
+        return [f"{path} is set, so its values are not compared" for path in settled]
 
     def override(self, data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
         """Apply the overrides, in their order."""

@@ -82,6 +82,20 @@ def test_overrides_and_comparisons_reach_manifests_of_files_and_lists(tmp_path) 
         load(path, {"manifests[service/web].spec.prts": 1})
 
 
+def test_a_value_that_is_set_is_not_compared_and_that_is_said() -> None:
+    text = MANIFESTS + (
+        "workloads: [{name: load}]\n"
+        "compare: {kubernetes.proxy: [iptables, nftables], 'workloads[load].timeout': {short: 1s, long: 5s}}\n"
+        "expect: ['p99 < 5s mode long', 'p99 < 5s mode nftables/long']\n"
+    )
+    scenario = loads(text, overrides={"kubernetes.proxy": "nftables"})
+    assert [(label, one.kubernetes.mode) for label, one in variants(scenario)] == [("short", "nftables"), ("long", "nftables")]
+    assert "kubernetes.proxy is set, so its values are not compared" in scenario.notes
+    assert [each.mode for each in scenario.expect] == ["long"]
+    anew = {"kubernetes.proxy": "nftables", "compare": {"kubernetes.proxy": ["iptables", "ipvs"]}, "expect": []}
+    assert labels(loads(text, overrides=anew)) == ["iptables", "ipvs/rr"]
+
+
 def test_null_takes_a_value_away() -> None:
     text = "compare: {'manifests[service/web].spec.sessionAffinity': {none: null, ip: ClientIP}}"
     services = [obj for _, one in variants(sample(text)) for obj in one.objects if obj.kind == "Service"]
