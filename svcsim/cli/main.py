@@ -22,6 +22,7 @@ COMMANDS = {
     "sweep": "Run a scenario at many points: one table, figures, resumable.",
     "check": "A gate for CI: expectations, and a stored baseline.",
     "validate": "Check scenario files without running them.",
+    "validate-model": "Set the model against published and measured figures.",
     "trace": "Print a packet's way through the cluster, rule by rule.",
     "rules": "Print what kube-proxy has programmed on a node, as the node's tools do.",
     "env": "Print a container's environment variables.",
@@ -29,6 +30,8 @@ COMMANDS = {
     "get": "Print the cluster's objects at a time, as kubectl would.",
     "events": "Print the cluster's events, as kubectl would.",
     "plot": "Draw the figures of a folder of results.",
+    "report": "Write the report of a folder of results as one HTML page.",
+    "explain": "Say in words why the slowest requests were slow or failed.",
     "schema": "Print the JSON Schema of the scenario file.",
     "completion": "Print the script with which a shell completes commands.",
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results; default: runs/SCENARIO-N.")
 @click.option("--no-out", is_flag=True, help="Leave no folder.")
 @click.option("--figures/--no-figures", default=True, help="Draw figures into the folder (the default).")
+@click.option("--report/--no-report", "html", default=True, help="Write report.html into the folder (the default).")
 @click.option("--records", type=click.Choice(["npz", "parquet"]), default="npz", help="How request records are written.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True), help="Summary as JSON; - is stdout.")
 @click.option(
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
 def run(
     scenario: Path, settings: tuple[str, ...], seed: int | None, modes: tuple[str, ...], only: tuple[str, ...],
-    replications: int | None, jobs: int | None, out: Path | None, no_out: bool, figures: bool, records: str,
-    json_path: Path | None, pcaps: tuple[Path, ...], pcap_during: str | None, quiet: bool,
+    replications: int | None, jobs: int | None, out: Path | None, no_out: bool, figures: bool, html: bool,
+    records: str, json_path: Path | None, pcaps: tuple[Path, ...], pcap_during: str | None, quiet: bool,
 ) -> None:
     """Simulate SCENARIO and print a table a mode, the anatomy of each fault, and what was expected.
 
@@ -53,7 +54,7 @@ def run(
 
     loaded = load(scenario, overrides_of(settings, seed=seed, replications=replications, modes=modes))
     call = _call(scenario, settings, modes)
-    _simulate(loaded, call, only, jobs, out, no_out, figures, records, json_path, pcaps, pcap_during, quiet)
+    _simulate(loaded, call, only, jobs, out, no_out, figures, html, records, json_path, pcaps, pcap_during, quiet)
 
 
 def _call(scenario: Path, settings: tuple[str, ...], modes: tuple[str, ...]) -> str:
@@ -67,7 +68,7 @@ def _call(scenario: Path, settings: tuple[str, ...], modes: tuple[str, ...]) -> 
 
 def _simulate(
     scenario: Scenario, call: str, only: tuple[str, ...], jobs: int | None, out: Path | None, no_out: bool, figures: bool,
-    records: str, json_path: Path | None, pcaps: tuple[Path, ...], pcap_during: str | None, quiet: bool,
+    html: bool, records: str, json_path: Path | None, pcaps: tuple[Path, ...], pcap_during: str | None, quiet: bool,
 ) -> None:
     from svcsim.cli.writing import check_place, write_text
     from svcsim.report.progress import Progress
@@ -124,11 +125,14 @@ def _simulate(
                 from svcsim.report.plot import Plot
 
                 Plot(comparison.results).save(unfinished / "figures")
+            if html:
+                from svcsim.report.html.writing import write_report
 
-        folder = write(
-            comparison, out, scenario_text=resolved_yaml(scenario), verdicts=verdicts, records=records, add=draw
-        )
-        say(footer(folder))
+                write_report(unfinished, comparison, verdicts, resolved)
+
+        resolved = resolved_yaml(scenario)
+        folder = write(comparison, out, scenario_text=resolved, verdicts=verdicts, records=records, add=draw)
+        say(footer(folder, folder / "report.html" if html else None))
     if captures is not None:
         say(f"packets in {', '.join(str(path) for plan in captures.values() for _, path in plan.files)}")
     if json_path is not None:

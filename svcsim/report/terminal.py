@@ -287,19 +287,27 @@ def why(one: Lane) -> str:
 
 def reasons_block(comparison: Comparison, ink: Ink = Ink()) -> str:
     """Failures by reason, a line a mode, over all measured requests; nothing if none failed."""
-    outcomes = sorted({outcome for variant in comparison for outcome in variant.measured.reasons})
     gone = sum(variant.measured.outcomes.get(Outcome.CLIENT_GONE, 0) for variant in comparison)
     never_sent = ink.dim(f"{gone:,} requests were never sent: their client was gone") if gone else ""
-    if not outcomes:
+    by_mode = reasons_rows(comparison)
+    if not by_mode:
         return never_sent
-    by_mode: Rows = [("failed", "in all", *(outcome.words for outcome in outcomes))]
-    for variant in comparison:
-        counts = (variant.measured.reasons.get(outcome, 0) for outcome in outcomes)
-        by_mode.append((variant.label, f"{variant.measured.failures:,}", *(f"{count:,}" for count in counts)))
     by_reason = list(zip(*by_mode, strict=True))
     tables = [table(by_mode, ink), table(by_reason, ink)]
     narrower = min(tables, key=lambda text: max(WIDTH, *(len(visible(line)) for line in text.splitlines())))
     return f"{narrower}\n{never_sent}" if gone else narrower
+
+
+def reasons_rows(comparison: Comparison) -> Rows:
+    """A row of headings and a row a mode: failures in all and by reason; no row if none failed."""
+    outcomes = sorted({outcome for variant in comparison for outcome in variant.measured.reasons})
+    if not outcomes:
+        return []
+    rows: Rows = [("failed", "in all", *(outcome.words for outcome in outcomes))]
+    for variant in comparison:
+        counts = (variant.measured.reasons.get(outcome, 0) for outcome in outcomes)
+        rows.append((variant.label, f"{variant.measured.failures:,}", *(f"{count:,}" for count in counts)))
+    return rows
 
 
 def expectations_block(verdicts: Sequence[Verdict], comparison: Comparison, ink: Ink = Ink()) -> str:
