@@ -64,11 +64,13 @@ def run(
     `processes` None takes one a CPU. The results are the same for any number. `progress` None shows how far it is in a notebook
     alone, True also elsewhere, on standard error.
     """
-    from svcsim.report.notebook import progress_of
+    from svcsim.report.notebook import in_notebook, progress_of
     from svcsim.sweep.runs import jobs_of, run_all
 
     loaded = load(scenario) if isinstance(scenario, str | Path) else scenario
-    with progress_of(len(jobs_of(loaded, only)), loaded.run.duration_ns, progress) as shown:
+    # Who shows nothing need not know how many runs there are: expanding a large scenario once more takes its time.
+    runs = len(jobs_of(loaded, only)) if progress or in_notebook() else 1
+    with progress_of(runs, loaded.run.duration_ns, progress) as shown:
         return run_all(
             loaded, processes=processes, only=only,
             on_progress=(lambda job, requests, now_ns: shown.update(job.name, requests, now_ns)) if shown.wanted else None,
