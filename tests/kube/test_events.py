@@ -192,3 +192,14 @@ def test_a_cluster_says_that_it_begins_with_more_pods_than_its_nodes_take():
     assert [entry.subject for entry in cluster.entries(Happening.NOTE)] == [
         "3 of 223 pods stay Pending from the start: their nodes have no room for more (maxPods)"
     ]
+    told = said(cluster.run(1), "FailedScheduling", component="default-scheduler")
+    assert {event.involved.name for event in told} == {pod.metadata.name for pod in cluster.pods() if not pod.spec.node_name}
+    assert told[0].message.startswith("0/2 nodes are available: 2 Too many pods. preemption: ")
+
+
+def test_pods_that_take_a_port_of_their_node_wait_for_a_node_with_that_port_free():
+    ports = [{"containerPort": 80, "hostPort": 80}]
+    cluster = SmallCluster([deployment(replicas=4, container={"ports": ports})]).run(1)
+    [event] = said(cluster, "FailedScheduling")
+    assert event.message.startswith("0/3 nodes are available: 3 node(s) didn't have free ports for the requested pod ports.")
+    assert cluster.entries(Happening.NOTE) == []

@@ -46,7 +46,7 @@ _NOT_READY = Taint(key=NOT_READY_TAINT, effect="NoSchedule")
 
 
 def why_nowhere(pod: Pod, nodes: Iterable[Node]) -> str:
-    """Why no node takes a pod, in the scheduler's words; a node that would take it is full.
+    """Why no node takes a pod, in the scheduler's words; a node that would take it is full, or lacks the ports that it takes.
 
     Source: pkg/scheduler/framework/types.go (FitError.Error) and the plugins' reasons.
     """
@@ -55,7 +55,7 @@ def why_nowhere(pod: Pod, nodes: Iterable[Node]) -> str:
         return "no nodes available to schedule pods"
     reasons = sorted(Counter(_reason(pod, node) for node in everything).items())
     told = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons))
-    full = sum(count for reason, count in reasons if reason == _TOO_MANY)
+    full = sum(count for reason, count in reasons if reason in (_TOO_MANY, _NO_PORTS))
     total = len(everything)
     parts = [f"{full} No preemption victims found for incoming pod"] if full else []
     if total > full:
@@ -64,6 +64,7 @@ def why_nowhere(pod: Pod, nodes: Iterable[Node]) -> str:
 
 
 _TOO_MANY = "Too many pods"
+_NO_PORTS = "node(s) didn't have free ports for the requested pod ports"
 
 
 def _reason(pod: Pod, node: Node) -> str:
@@ -77,7 +78,7 @@ def _reason(pod: Pod, node: Node) -> str:
     for taint in node.spec.taints if refused else ():
         if taint.effect != "PreferNoSchedule" and toleration_of(pod, taint) is None:
             return f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
-    return _TOO_MANY
+    return _NO_PORTS if host_ports(pod) else _TOO_MANY
 
 
 def owner_of(pod: Pod) -> str:

@@ -41,10 +41,12 @@ class Scheduler:
                 self._add(pod.metadata.key)
 
     def wait_for_change(self) -> None:
-        """Take pods without a node for known not to fit anywhere, until something changes."""
+        """Take pods without a node for known not to fit anywhere, and say so, until something changes."""
+        nodes = list(self._informer.each(Node))
         for pod in self._informer.each(Pod):
-            if not pod.spec.node_name:
+            if not pod.spec.node_name and not pod.is_finished:
                 self._waiting[pod.metadata.key] = None
+                self._events.warning(pod, "FailedScheduling", why_nowhere(pod, nodes))
 
     def _pod_changed(self, event: Event) -> None:
         pod = event.obj
