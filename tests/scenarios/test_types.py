@@ -22,6 +22,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 KINDS = {
     "clusterip", "nodeport-cluster", "nodeport-local", "loadbalancer-vip", "loadbalancer-proxy", "loadbalancer-local",
     "externalname", "external-ips", "headless", "headless-manual", "no-selector", "session-affinity", "internal-local", "hairpin",
+    "ingress",
 }
 
 
@@ -93,3 +94,18 @@ def test_a_provider_that_needs_node_ports_says_so_and_leaves_the_service_pending
     assert reasons == ["EnsuringLoadBalancer", "SyncLoadBalancerFailed"]
     assert world.store.require(Service, "default/web").status.load_balancer.ingress == ()
 
+
+
+def test_a_second_try_hides_a_crash_and_a_quick_one_the_death_of_a_node():
+    path = FOLDER.parent / "ingress-failover.yaml"
+    comparison = pages.outcome("scenarios/ingress-failover.yaml")
+    assert [verdict.text for verdict in evaluate(svcsim.load(path).expectations(), comparison) if not verdict.holds] == []
+    outcomes = {
+        variant.label: [variant.measured.of_workload(name).outcomes for name in ("through-service", "through-ingress")]
+        for variant in comparison
+    }
+    assert len({tuple(sorted(straight.items())) for straight, _ in outcomes.values()}) == 1
+    assert {Outcome.BAD_GATEWAY, Outcome.GATEWAY_TIMEOUT} <= set(outcomes["one-try"][1])
+    assert Outcome.BAD_GATEWAY not in outcomes["nginx"][1]
+    assert outcomes["nginx"][1][Outcome.GATEWAY_TIMEOUT] < 0.1 * outcomes["one-try"][1][Outcome.GATEWAY_TIMEOUT]
+    assert set(outcomes["quick"][1]) == {Outcome.OK}
