@@ -14,15 +14,16 @@ from matplotlib.figure import Figure
 
 from svcsim.analysis.verdicts import Contrasts
 from svcsim.errors import UsageError
-from svcsim.report.figures import anatomy, balance, contrasts, latency, sweep
+from svcsim.report.figures import anatomy, balance, bars, contrasts, latency, sweep
 from svcsim.report.figures import timeline as over_time
 from svcsim.report.style import save
 from svcsim.results.comparison import Comparison, Variant
+from svcsim.results.metrics import Question
 from svcsim.results.result import Result
 from svcsim.spelling import nearest
 from svcsim.sweep.sweeping import Sweep
 
-__all__ = ["differences", "endpoint_balance", "failover_anatomy", "latency_cdf", "sweep_metric", "timeline"]
+__all__ = ["differences", "endpoint_balance", "failover_anatomy", "latency_cdf", "metric_bars", "sweep_metric", "timeline"]
 
 Results = Comparison | Variant | Result | Sequence[Result]
 
@@ -51,6 +52,13 @@ def failover_anatomy(results: Results, ax: Axes | None = None, *, fault: int = 0
     """What each fault cost and why it took that long; with `ax` the steps of one `fault`, counted from 0."""
     compared = _compared(results)
     return anatomy.whole_anatomy(compared) if ax is None else anatomy.anatomy_panel(compared, ax, fault)
+
+
+def metric_bars(
+    results: Results, ax: Axes | None = None, *, metric: str = "latency.p99", workload: str | None = None
+) -> Figure:
+    """One metric of every variant as a bar, perhaps of one workload."""
+    return bars.metric_bars(_compared(results), metric, Question(workload=workload), ax)
 
 
 def differences(found: Contrasts, ax: Axes | None = None, *, figure: str | None = None) -> Figure:
@@ -93,6 +101,10 @@ class Plot:
     def failover_anatomy(self, ax: Axes | None = None, *, fault: int = 0) -> Figure:
         """What each fault cost and why it took that long."""
         return failover_anatomy(self._comparison, ax, fault=fault)
+
+    def metric_bars(self, ax: Axes | None = None, *, metric: str = "latency.p99", workload: str | None = None) -> Figure:
+        """One metric of every variant as a bar."""
+        return metric_bars(self._comparison, ax, metric=metric, workload=workload)
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
         """Every figure with the name of its file; many faults are set in several figures of a slide's height."""

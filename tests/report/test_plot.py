@@ -23,6 +23,7 @@ ASKED = (Measure("latency.p99", "latency.p99"), Measure("success", "success"))
 MEASURED = [measured(run, ASKED) for run in RUNS]
 RESULTS = {
     "latency_cdf": Comparison(RUNS), "timeline": Comparison(RUNS), "endpoint_balance": Comparison(RUNS),
+    "metric_bars": Comparison(RUNS),
     "failover_anatomy": Comparison(RUNS), "differences": contrast(MEASURED, ASKED),
     "sweep_metric": Sweep("one", ("n",), ASKED, tuple(Row(n, (("n", n),), MEASURED[n]) for n in range(2))),
 }
