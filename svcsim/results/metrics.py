@@ -206,6 +206,10 @@ def _metrics() -> Iterator[Metric]:
     words = "share of the answers from another node than the client's"
     yield metric("cross_node", share, words, lambda s: s.answered_with(Flag.CROSS_NODE))
     yield metric("hairpin", share, "share of the answers that the client's own pod gave", lambda s: s.answered_with(Flag.HAIRPIN))
+    yield metric("attempts", ratio, "attempts that were made for a request, in the mean", lambda s: s.attempts)
+    yield metric("hedged", count, "requests that a second attempt was made for, beside one", lambda s: s.flagged(Flag.HEDGED))
+    words = "requests that failed because the budget had no attempt left"
+    yield metric("retries_denied", count, words, lambda s: s.flagged(Flag.RETRY_DENIED))
     yield Metric("endpoints", count, "endpoints that gave an answer", False, _endpoints)
     yield Metric("balance", ratio, "answers of the busiest endpoint over the mean of all", False, _balance)
     yield of_run(

@@ -88,6 +88,8 @@ class Flag(IntFlag):
     RETRANSMITTED = 16  # at least one of its segments was sent again
     HAIRPIN = 32  # the client's own pod answered
     MASQUERADED = 64  # the server saw a node's address
+    HEDGED = 128  # a second attempt was made beside one that took long
+    RETRY_DENIED = 256  # another attempt was due, but the client's budget had none left
 
 
 PARTS = (

@@ -233,6 +233,16 @@ class Selection:
         return float(np.count_nonzero(answered & int(flag))) / len(answered) if len(answered) else math.nan
 
     @property
+    def attempts(self) -> float:
+        """Mean number of attempts that a request took; NaN without requests."""
+        attempts = self.requests.attempts
+        return float(attempts.mean()) if len(attempts) else math.nan
+
+    def flagged(self, flag: Flag) -> int:
+        """How many requests have a flag."""
+        return int(np.count_nonzero(self.requests.flags & int(flag)))
+
+    @property
     def endpoints_used(self) -> int:
         """How many endpoints gave an answer."""
         requests = self.requests

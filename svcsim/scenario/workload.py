@@ -265,6 +265,42 @@ def _failure(value: object) -> object:
     return name
 
 
+class RetryBudget(Part):
+    """How many attempts beyond the first a client process may make, as Finagle and Linkerd limit them."""
+
+    share: Share = 0.2
+    """Of its requests of the last `ttl`."""
+    min_per_s: RateOrZero = 10.0
+    """So many beside that."""
+    ttl_ns: PositiveDuration = 10 * S
+    """How long a request counts."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"share": value} if isinstance(value, str | float) else value
+
+
+class Hedging(Part):
+    """When a client sends a request a second time without waiting for the first to fail; a bare duration is `after`."""
+
+    after_ns: PositiveDuration | None = None
+    """When the attempt has taken so long."""
+    quantile: Share | None = None
+    """When it has taken longer than this share of the client's last thousand answers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"after": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.after_ns is None) == (self.quantile is None):
+            raise ValueError("give either 'after' or 'quantile'")
+        return self
+
+
 class Retries(Part):
     """What a client does when an attempt fails."""
 
@@ -273,6 +309,8 @@ class Retries(Part):
     backoff: Backoff = Backoff()
     on: tuple[Annotated[FailureName, BeforeValidator(_failure)], ...] = ("refused", "reset", "connect_timeout", "no_route")
     """Failures after which another attempt is made."""
+    budget: RetryBudget | None = None
+    """Of retries and hedges; default: no limit but `attempts`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -410,6 +448,8 @@ class Workload(Part):
     connect_timeout_ns: PositiveDuration | None = None
     """Of the connection alone; default: `timeout`."""
     retries: Retries = Retries()
+    hedging: Hedging | None = None
+    """Default: a second attempt is made only when the first has failed."""
     resolve: ResolveText = Resolve(policy="interval")
     resolver: ClientResolver = ClientResolver()
     """The stub resolver that the clients' programs use."""

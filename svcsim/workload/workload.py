@@ -19,6 +19,7 @@ from svcsim.engine.streams import Stream
 from svcsim.engine.timers import TimerFifo
 from svcsim.linux.packet import TCP, UDP
 from svcsim.results.records import Flag, Outcome, RecordWriter
+from svcsim.workload.extra_attempts import Budget, ExtraAttempts, Hedging
 from svcsim.workload.source import FOREVER_NS, Source
 
 DEFAULT_RETRY_ON = frozenset({Outcome.REFUSED, Outcome.RESET, Outcome.CONNECT_TIMEOUT, Outcome.NO_ROUTE})
@@ -38,6 +39,7 @@ class Retries:
     max_ns: int = 10_000_000_000
     jitter: float = 0.0
     on: frozenset[Outcome] = DEFAULT_RETRY_ON
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class WorkloadSettings:
     requests_per_connection: int | None = None
     server_closes: bool = False
     retries: Retries = field(default_factory=Retries)
+    hedging: Hedging | None = None
     waiting_limit: int | None = None
     resolve: Literal["connection", "interval", "once", "never"] = "never"
     resolve_interval_ns: int = 30_000_000_000
@@ -68,6 +71,7 @@ class WorkloadSettings:
 _NEW_CONNECTION, _RESOLVED, _CROSS_NODE, _HAIRPIN = map(
     int, (Flag.NEW_CONNECTION, Flag.RESOLVED, Flag.CROSS_NODE, Flag.HAIRPIN)
 )
+_HEDGED, _RETRY_DENIED = int(Flag.HEDGED), int(Flag.RETRY_DENIED)
 _OK = Outcome.OK
 
 Resolve = Callable[["Workload", Source, Callable[[int], None]], None]
@@ -78,8 +82,8 @@ class Workload:
     """The traffic of one entry under `workloads:`; implements `svcsim.datapath.connection.Client`."""
 
     __slots__ = (
-        "_again", "_choices", "_clock", "_connect_timers", "_environment", "_hand_over", "_records", "_redraw", "_timers",
-        "ended", "failures", "network", "on_end", "resolve", "settings", "sources", "started",
+        "_again", "_choices", "_clock", "_connect_timers", "_environment", "_extra", "_hand_over", "_records", "_redraw",
+        "_timers", "ended", "failures", "network", "on_end", "resolve", "settings", "sources", "started",
     )
 
     _connection_kind: ClassVar[type[Connection]] = Connection
@@ -103,6 +107,12 @@ class Workload:
         self._choices = Stream(seed, f"workload/{settings.name}/balancing")
         self._again: Step = (self._on_retry,)
         self._hand_over: Step = (self._on_hand_over,)
+        self._extra: ExtraAttempts | None = None
+        if settings.retries.budget is not None or settings.hedging is not None:
+            draws = Stream(seed, f"workload/{settings.name}/hedges")
+            self._extra = ExtraAttempts(
+                settings.retries.budget, settings.hedging, self._clock, draws, self._begin_attempt, self._cancel
+            )
         self.started = 0
         self.ended = 0
         self.failures = 0
@@ -118,8 +128,24 @@ class Workload:
             request.live = False
             self._record(request, Outcome.CLIENT_GONE, self._environment._now)
             return
+        if self._extra is not None:
+            self._extra.request_begun(request)
         self._timers.set(request)
         self._find_connection(source, request)
+
+    def _begin_attempt(self, request: Request) -> None:
+        self._timers.set(request)
+        self._find_connection(request.tag, request)
+
+    def _cancel(self, request: Request) -> None:
+        """The client got its answer elsewhere and waits no longer for this attempt."""
+        request.live = False
+        request.deadline_ns = 0
+        if request.phase == WAIT:
+            with suppress(ValueError):
+                request.tag.waiting.remove(request)
+        if request.connection is not None:
+            self._withdraw(request, request.connection, self._environment._now)
 
     def _await_name(self, source: Source, request: Request) -> None:
         assert self.resolve is not None
@@ -282,6 +308,8 @@ class Workload:
         if outcome is not _OK and self._tries_again(request, outcome, finish_ns):
             self._release(connection, finish_ns)
             return
+        if self._extra is not None:
+            self._extra.won(request, finish_ns)
         self._record(request, outcome, finish_ns)
         request.connection = None  # type: ignore[assignment]
         self._release(connection, finish_ns)
@@ -414,13 +442,20 @@ class Workload:
 
     def _tries_again(self, request: Request, outcome: Outcome, now_ns: int) -> bool:
         retries = self.settings.retries
+        extra = self._extra
+        if extra is not None and extra.other_goes_on(request):
+            return True
         attempt = request.attempt + 1
         if attempt >= retries.attempts or outcome not in retries.on or not request.tag.alive:
+            return False
+        if extra is not None and not extra.may_retry(request.tag):
+            request.flags |= _RETRY_DENIED
             return False
         key = request.sequence
         draw = self._redraw.uniform
         again = request.next_attempt(draw(key, 4 * attempt), draw(key, 4 * attempt + 1))
         again.tag = request.tag
+        again.flags = request.flags & _HEDGED
         wait_ns = min(retries.max_ns, round(retries.base_ns * retries.factor ** (attempt - 1)))
         if retries.jitter:
             wait_ns = round(wait_ns * (1.0 - retries.jitter * draw(key, 4 * attempt + 2)))
@@ -434,8 +469,9 @@ class Workload:
             request.live = False
             self._record(request, Outcome.CLIENT_GONE, self._environment._now)
             return
-        self._timers.set(request)
-        self._find_connection(request.tag, request)
+        if self._extra is not None:
+            self._extra.attempt_begun(request)
+        self._begin_attempt(request)
 
     # ---- the record --------------------------------------------------------------------------------------------------
 
@@ -486,7 +522,8 @@ class Workload:
                 request.close_part(now)
                 if request.connection is not None:
                     connections.append(request.connection)
-                self._record(request, Outcome.CLIENT_GONE, now)
+                if self._extra is None or not self._extra.other_goes_on(request):
+                    self._record(request, Outcome.CLIENT_GONE, now)
         for connection in connections:
             connection.request = None
             connection.deadline_ns = 0

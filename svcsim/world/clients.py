@@ -27,6 +27,7 @@ from svcsim.scenario.model import Scenario
 from svcsim.scenario.workload import ClientResolver, From
 from svcsim.scenario.workload import Workload as WorkloadModel
 from svcsim.workload.closedloop import ClosedLoop
+from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import MultiplexedWorkload, Multiplexing
 from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.resolving import Resolvers
@@ -99,6 +100,7 @@ class Clients:
         return sum(group.workload.ended for group in self._groups)
 
     def _settings(self, model: WorkloadModel, index: int) -> WorkloadSettings:
+        budget, hedging = model.retries.budget, model.hedging
         connections, backoff, policy = model.connections, model.retries.backoff, model.resolve.policy
         return WorkloadSettings(
             name=model.name,
@@ -120,7 +122,9 @@ class Clients:
             retries=Retries(
                 attempts=model.retries.attempts, base_ns=backoff.base_ns, factor=backoff.factor, max_ns=backoff.max_ns,
                 jitter=backoff.jitter, on=frozenset(Outcome[name.upper()] for name in model.retries.on),
+                budget=None if budget is None else Budget(budget.share, budget.min_per_s, budget.ttl_ns),
             ),
+            hedging=None if hedging is None else Hedging(hedging.after_ns, hedging.quantile),
         )
 
     def _to(self, model: WorkloadModel) -> Destination:

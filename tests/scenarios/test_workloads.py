@@ -10,7 +10,7 @@ import pytest
 
 import svcsim
 from svcsim.results.records import Flag, Outcome, Requests
-from svcsim.units import MS
+from svcsim.units import MS, S
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "workloads"
 
@@ -47,3 +47,23 @@ def test_a_trace_that_is_played_faster_has_the_same_requests_in_less_time_and_qu
     assert len(faster) == pytest.approx(4 * len(recorded), rel=0.01)
     assert np.quantile(recorded.latency_ns, 0.9) < 21 * MS
     assert np.quantile(faster.latency_ns, 0.9) > 50 * MS
+
+
+def test_a_budget_keeps_retries_from_multiplying_the_load():
+    def load_while_it_is_down(variant: str) -> float:
+        requests = measured("retry-storm", variant)
+        down = (requests.start_ns > 20 * S) & (requests.start_ns < 30 * S)
+        return float(requests.attempts[down].mean())
+
+    assert load_while_it_is_down("none") == 1.0
+    assert load_while_it_is_down("retries") > 3
+    assert load_while_it_is_down("budget") < 1.4
+
+
+def test_a_hedge_takes_the_slow_pod_out_of_the_tail_for_a_few_attempts_more():
+    alone, hedged = measured("hedging", "alone"), measured("hedging", "hedged")
+    assert np.quantile(alone.latency_ns, 0.9) > 100 * MS
+    assert np.quantile(hedged.latency_ns, 0.9) < 40 * MS
+    assert np.quantile(hedged.latency_ns, 0.99) < 0.5 * np.quantile(alone.latency_ns, 0.99)
+    assert 1.02 < hedged.attempts.mean() < 1.4
+    assert set(hedged.outcome) == {Outcome.OK}

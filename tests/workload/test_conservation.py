@@ -15,6 +15,7 @@ from svcsim.network.links import Link
 from svcsim.results.records import COLUMNS, RecordWriter
 from svcsim.units import MS, US, S
 from svcsim.workload import distributions
+from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import Multiplexing
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.workload.workload import Retries
@@ -149,7 +150,8 @@ workloads = st.fixed_dictionaries(
         "requests_per_connection": st.sampled_from([None, 1, 5]),
         "server_closes": st.booleans(),
         "waiting_limit": st.sampled_from([None, 0, 3]),
-        "retries": st.sampled_from([Retries(), Retries(3, 10 * MS, jitter=0.5)]),
+        "retries": st.sampled_from([Retries(), Retries(3, 10 * MS, jitter=0.5), Retries(5, budget=Budget(0.1, 2.0, 1 * S))]),
+        "hedging": st.sampled_from([None, None, Hedging(4 * MS), Hedging(quantile=0.5)]),
     }
 )
 worlds = st.fixed_dictionaries(
