@@ -92,8 +92,9 @@ class History:
                 )
                 pods = names_in(entry, "pods")
                 if ended is None and pods:
-                    # What has no end of its own, as a kill, is over when its pods are ready again.
-                    ready = [self.first([Happening.POD_READY], [pod], entry.at_ns) for pod in sorted(pods)]
+                    # What has no end of its own, as a kill, is over when its pods are ready again, or gone.
+                    over = (Happening.POD_READY, Happening.POD_REMOVED)
+                    ready = [self.first(over, [pod], entry.at_ns) for pod in sorted(pods)]
                     ended = None if None in ready else max(each.at_ns for each in ready if each is not None)
                 found.append(Trouble(entry.subject, Span(entry.at_ns, ended, entry.subject), pods, names_in(entry, "nodes")))
         return tuple(found)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from svcsim.engine.journal import Happening
-from svcsim.report.history import History, Span
+from svcsim.report.history import History, Span, Trouble
 from svcsim.results.result import Result
 from svcsim.results.timeline import slot_width_ns
 from svcsim.units import MS, S
@@ -73,7 +73,8 @@ def stage(result: Result, history: History) -> Stage:
         range(len(names.nodes)),
         key=lambda index: (names.nodes[index] not in struck_nodes, names.nodes[index] not in used, -int(sent[index]), index),
     )
-    nodes = sorted(candidates[:MAX_NODES])
+    busy = [index for index in candidates if sent[index] or names.nodes[index] in used | struck_nodes]
+    nodes = sorted((candidates if len(candidates) <= MAX_NODES else busy)[:MAX_NODES])
     place = {names.nodes[index]: index for index in nodes}
     return Stage(
         tuple(nodes), tuple(pods), {index: place.get(of[index], -1) for index in pods},
@@ -154,11 +155,17 @@ def cluster(result: Result) -> dict[str, Any]:
         "left": [shown.nodes_left_out, shown.pods_left_out],
         "entries": _entries(result),
         "faults": [
-            {"text": trouble.text, "from": trouble.span.start_ns / MS,
-             "to": None if trouble.span.end_ns is None else trouble.span.end_ns / MS}
+            {"text": trouble.text, "from": trouble.span.start_ns / MS, "to": _end_ms(trouble, result.duration_ns)}
             for trouble in history.troubles
         ],
     }
+
+
+def _end_ms(trouble: Trouble, duration_ns: int) -> float | None:
+    """When a fault was over; of one that struck nobody in particular there is no telling."""
+    if trouble.span.end_ns is not None:
+        return trouble.span.end_ns / MS
+    return duration_ns / MS if trouble.pods or trouble.nodes else None
 
 
 def _intervals(spans: Any) -> list[list[Any]]:

@@ -102,7 +102,7 @@ function layOut() {
     const seat = {...pod, x: POD_X + column * (wide + 6), y: row.y + (row.height - block) / 2 + line * 30, columns: row.columns};
     seat.box = add(root, "rect", {x: seat.x, y: seat.y, width: wide, height: 26, rx: 5});
     const name = pod.name.slice(pod.name.indexOf("/") + 1);
-    add(root, "text", {x: seat.x + 7, y: seat.y + 17}, row.columns === 1 ? short(name, 27) : row.columns === 2 ? short(name, 13) : name.slice(-6));
+    add(root, "text", {x: seat.x + 7, y: seat.y + 17}, row.columns === 1 ? short(name, 27) : row.columns === 2 ? short(name, 13) : name.slice(-5));
     seat.state = add(root, "text", {x: seat.x + wide - 7, y: seat.y + 17, "text-anchor": "end", class: "soft"});
     seat.hint = add(seat.box, "title", {});
     view.pods.set(pod.id, seat);
@@ -112,7 +112,7 @@ function layOut() {
     view.nobody = {x: POD_X, y: y + 4};
     add(root, "rect", {x: POD_X, y: y + 4, width: POD_WIDE, height: 26, rx: 5, style: "fill:none;stroke:var(--muted);stroke-dasharray:4 3"});
     view.nobody.state = add(root, "text", {x: POD_X + POD_WIDE - 7, y: y + 21, "text-anchor": "end", class: "soft"});
-    add(root, "text", {x: POD_X + 7, y: y + 21, class: "soft"}, "no endpoint");
+    add(root, "text", {x: POD_X + 7, y: y + 21, class: "soft"}, "one of the dead, or nobody");
   }
   if (notes) add(root, "text", {x: 14, y: y + (lost ? 50 : 10), class: "soft"},
     `not drawn: ${count(left[0])} further nodes, ${count(left[1])} further pods`);
@@ -163,7 +163,7 @@ function drawMoment() {
     const state = dead ? (unready ? "dead, not ready" : "dead, still ready") : unready ? "not ready" : "";
     if (pod.columns === 4) words.splice(1);
     if (pod.columns === 4 && dead) words.splice(0, 1, "dead"); else if (state) words.unshift(pod.columns === 2 && dead ? "dead" : state);
-    pod.state.textContent = words.join(" · ") || (pod.id === NOBODY ? "" : "idle");
+    pod.state.textContent = words.join(" · ") || (pod.id === NOBODY || pod.columns === 4 ? "" : "idle");
     pod.state.setAttribute("style", bad || dead ? `fill:${DEAD}` : "");
     if (!pod.box) continue;
     pod.box.setAttribute("style", `fill:${dead ? "color-mix(in srgb, var(--bad) 18%, var(--paper))" : "var(--paper)"};` +
