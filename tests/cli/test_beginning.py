@@ -58,7 +58,7 @@ def test_what_cannot_be_begun_with_is_refused(capsys: pytest.CaptureFixture[str]
 def test_every_example_begins_with_what_it_asks() -> None:
     for one in examples():
         assert one.question[-1:] in {"?", "."}, one.name
-        assert 15 < len(one.question) < 200, one.name
+        assert 15 < len(one.question) < 260, one.name
 
 
 def test_examples_are_listed_and_copied_with_what_they_read(capsys: pytest.CaptureFixture[str]) -> None:
