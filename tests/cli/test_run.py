@@ -44,7 +44,8 @@ def test_a_run_prints_a_table_and_leaves_a_folder(capsys):
     captured = capsys.readouterr()
     for word in ("iptables", "ipvs/lc", "requests", "deployment/web[1] killed", "results in runs/small-1"):
         assert word in captured.out
-    assert names_in("runs/small-1") == ["requests", "scenario.resolved.yaml", "summary.json", "timeline.json"]
+    assert captured.out.splitlines()[-1] == "results in runs/small-1, report in runs/small-1/report.html"
+    assert names_in("runs/small-1") == ["report.html", "requests", "scenario.resolved.yaml", "summary.json", "timeline.json"]
 
 
 @pytest.mark.parametrize(("expect", "code"), [("load: success >= 100%", 0), ("load: p50 < 1us", 1)])
