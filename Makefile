@@ -7,12 +7,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/failover.yaml
 
-.PHONY: run test lint types tests bench docs clean
+.PHONY: run test lint types tests gate bench docs clean
 
 run: $(VENV)/installed
 	$(BIN)/svcsim run $(SCENARIO) $(ARGS)
 
-test: lint types tests
+test: lint types tests gate
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -27,6 +27,10 @@ tests: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
+
+# Every shipped scenario keeps its expectations and its bytes; when a change of them is meant: make gate UPDATE=--update
+gate: $(VENV)/installed-test
+	$(BIN)/svcsim check scenarios/*.yaml --baseline tests/baselines --golden --quiet $(UPDATE)
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/run.py
