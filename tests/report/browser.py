@@ -58,9 +58,11 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         deadline = time.monotonic() + _PATIENCE_S
+        # poll, unlike select, takes descriptors beyond 1,024, which other tests of the same process may hold.
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, "the browser does not answer"
+            assert poll.poll(max(0.0, 1000 * (deadline - time.monotonic()))), "the browser does not answer"
             piece = os.read(self._read, 1 << 20)
             assert piece, "the browser has ended"
             self._buffer += piece
