@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from svcsim.errors import InputError, Problem
+from svcsim.kube.api.base import Strict
 from svcsim.kube.api.service import Service
 from svcsim.kube.kinds import KINDS, Kind, KubeObject, has_no_bearing, identity, kind_of, known_kinds
 from svcsim.kube.validation.field_errors import FieldError
@@ -162,7 +163,9 @@ def _read_one(
 ) -> list[Problem]:
     cleaned = _without_nulls(data)
     metadata = cleaned.get("metadata")
+    unknown: list[Problem] = []
     if isinstance(metadata, dict):
+        unknown = _unknown_metadata(kind, metadata, document, (*at, "metadata"))
         metadata = {key: value for key, value in metadata.items() if key not in _API_SERVERS_OWN}
         if kind.namespaced:
             metadata.setdefault("namespace", DEFAULT_NAMESPACE)
@@ -174,6 +177,7 @@ def _read_one(
             return []
     cleaned = _current_form(manifests, kind, cleaned)
     model, problems = validated(kind.model, cleaned, document, at)
+    problems = unknown + problems
     if model is not None:
         errors = service_errors(model) if isinstance(model, Service) else object_errors(model)
         problems += [_at_its_place(error, data, document, at) for error in errors]
@@ -184,6 +188,17 @@ def _read_one(
         if len(manifests.objects) > MAX_OBJECTS:
             problems = [document.problem(at, f"more than {MAX_OBJECTS} objects")]
     return problems
+
+
+def _unknown_metadata(kind: Kind, metadata: dict[str, Any], document: Document, at: DataPath) -> list[Problem]:
+    """Fields that no ObjectMeta has, of the kinds in which that is a mistake."""
+    if not issubclass(kind.model, Strict):
+        return []
+    return [
+        document.problem((*at, name), f"unknown field {name!r}{nearest(name, _METADATA, listed=14)}", at_key=True)
+        for name in metadata
+        if name not in _METADATA
+    ]
 
 
 def _at_its_place(error: FieldError, data: dict[str, Any], document: Document, at: DataPath) -> Problem:
@@ -198,6 +213,11 @@ def _at_its_place(error: FieldError, data: dict[str, Any], document: Document, a
 
 
 _API_SERVERS_OWN = frozenset({"resourceVersion", "managedFields", "selfLink", "creationTimestamp", "generation"})
+_METADATA = _API_SERVERS_OWN | {
+    "name", "generateName", "namespace", "labels", "annotations", "uid", "ownerReferences", "finalizers", "deletionTimestamp",
+    "deletionGracePeriodSeconds", "clusterName", "initializers",
+}
+"""The fields of ObjectMeta, of which the last two are no more (apimachinery pkg/apis/meta/v1/types.go)."""
 
 
 def _current_form(manifests: Manifests, kind: Kind, data: dict[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def test_a_typed_list_of_the_api_server_names_its_items() -> None:
          "m.yaml:4:37: endpoints[0].redy: unknown field 'redy' (valid: addresses, conditions, "),
         ("apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\nspec: {rule: []}\n",
          "m.yaml:4:8: spec.rule: unknown field 'rule' (did you mean 'rules'?)"),
+        ("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a, lables: {kubernetes.io/service-name: web}}\n",
+         "m.yaml:3:21: metadata.lables: unknown field 'lables' (did you mean 'labels'?)"),
         ("apiVersion: v1\nkind: Service\nspec: {}\n", "m.yaml:1:1: 'metadata' is missing"),
         ("apiVersion: v1\nkind: Service\nmetadata: {labels: {a: b}}\n", "m.yaml:3:11: metadata: 'name' is missing"),
         ("kind: Service\nmetadata: {name: a}\n", "m.yaml:1:1: 'apiVersion' is missing"),
