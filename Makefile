@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SCENARIO ?= scenarios/failover.yaml
 
-.PHONY: run test lint types tests gate bench docs clean
+.PHONY: run test lint types tests gate bench docs notebooks clean
 
 run: $(VENV)/installed
 	$(BIN)/svcsim run $(SCENARIO) $(ARGS)
@@ -22,7 +22,11 @@ types: $(VENV)/installed-test
 	$(BIN)/mypy
 
 tests: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --nbmake tests notebooks
+
+# Notebooks are tests too (nbmake): this saves what they show now
+notebooks: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n auto --nbmake --overwrite notebooks
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs

@@ -1,7 +1,6 @@
 """The console transcripts of the pages: what they show is what the commands print.
 
-`python -m tests.docs.transcripts docs/tutorial.md` runs every command of a page and writes its output into the page; given a
-notebook it executes that in place.
+`python -m tests.docs.transcripts docs/tutorial.md` runs every command of a page and writes its output into the page.
 
 A block of language `console` holds commands, each after `$ `, and their output. A block after a line that ends in a file's name
 and a colon (`cart.yaml`:) is that file's content. The commands of a page run in order in one folder, which begins as a copy of
@@ -128,26 +127,10 @@ def refreshed(text: str, folder: Path) -> str:
     return "".join(pieces) + text[position:]
 
 
-def execute(path: Path) -> None:
-    """Execute a notebook in place; when a cell ran is left out, so that the file changes only with what it shows."""
-    import nbformat
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(path, as_version=4)
-    os.environ["PYTHONPATH"] = str(ROOT)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
-    nbformat.write(notebook, path)
-
-
 def main(names: list[str]) -> None:
-    """Refresh pages and notebooks by name."""
+    """Refresh pages by name."""
     for name in names:
         page = Path(name)
-        if page.suffix == ".ipynb":
-            execute(page)
-            continue
         with tempfile.TemporaryDirectory() as folder:
             page.write_text(refreshed(page.read_text(encoding="utf-8"), Path(folder)), encoding="utf-8")
 
