@@ -25,8 +25,9 @@ class Charges:
     `first_*` apply to a packet that opens a flow: walk, conntrack entry, NAT set-up; a rule of the Service list costs
     `service_rule_ns` (TCP and UDP differ; the list outgrows the caches at `service_rule_knee` rules, where the `beyond` slopes
     begin), one `statistic` rule `statistic_rule_*_ns`. `masquerade_packet_ns` is what each later packet of a masqueraded flow
-    costs more. `client_*` and `server_*` are delays at TCP sockets, `udp_*` at UDP sockets of either end; `fresh_udp_send_ns`
-    is what the first datagram of a flow costs its sender more.
+    costs more. `cold_endpoint_ns` is what the one that was picked of very many endpoints costs more, being out of the cache: of M
+    that times (M - 1) / (M + 100). `client_*` and `server_*` are delays at TCP sockets, `udp_*` at UDP sockets of either end;
+    `fresh_udp_send_ns` is what the first datagram of a flow costs its sender more.
     """
 
     first_ns: int
@@ -54,6 +55,11 @@ class Charges:
     service_rule_knee: int = 1 << 60
     service_rule_tcp_beyond_ns: float = 0.0
     service_rule_udp_beyond_ns: float = 0.0
+    cold_endpoint_ns: float = 0.0
+
+    def cold_ns(self, endpoints: int) -> float:
+        """What the one that was picked of so many endpoints costs more."""
+        return self.cold_endpoint_ns * (endpoints - 1) / (endpoints + 100) if endpoints > 1 else 0.0
 
     def first_packet_ns(self, decision: Decision, protocol: int) -> int:
         """CPU time of a flow's first packet on this host, rounded once."""
@@ -74,7 +80,10 @@ class Charges:
         if rules > self.service_rule_knee:
             beyond_ns = self.service_rule_tcp_beyond_ns if protocol == TCP else self.service_rule_udp_beyond_ns
             base_ns += round((rules - self.service_rule_knee) * (beyond_ns - rule_ns))
-        return round(base_ns + rules * rule_ns + decision.statistic_rules * statistic_ns)
+        cost_ns = base_ns + rules * rule_ns + decision.statistic_rules * statistic_ns
+        if decision.endpoints:
+            cost_ns += self.cold_ns(decision.endpoints)
+        return round(cost_ns)
 
 
 class NoRules:

@@ -19,12 +19,16 @@ from svcsim.linux.netfilter.recent import RecentState
 
 
 class Hit(NamedTuple):
-    """What the chains below a rule do: `endpoint` is None where a packet comes back out of them."""
+    """What the chains below a rule do: `endpoint` is None where a packet comes back out of them.
+
+    `endpoints` is how many the chain that has it chooses among, 0 where there is one alone.
+    """
 
     endpoint: EndpointInfo | None
     marked: bool
     rules: int
     statistic_rules: int
+    endpoints: int = 0
 
 
 class Arrival(NamedTuple):
@@ -53,6 +57,7 @@ class PolicyChain:
         self.endpoints = endpoints
         self.bounds = chains.bounds(len(endpoints))
         self.last = len(endpoints) - 1
+        self.choices = len(endpoints) if self.last else 0
         self.affinity_seconds = info.affinity_seconds
         self.masquerade_all = masquerade_all
         self.outside = None if masquerade_all else masquerade_outside
@@ -95,7 +100,7 @@ class PolicyChain:
             marked = True
         if self.affinity_seconds is not None:
             arrival.recent.stamp(self.lists[index], arrival.source, arrival.now_ns)
-        return Hit(endpoint, marked, rules, statistic)
+        return Hit(endpoint, marked, rules, statistic, self.choices)
 
     def _remembered(self, arrival: Arrival) -> int:
         """The first endpoint whose list has seen the source lately, -1 if none has."""
@@ -168,7 +173,7 @@ class Firewall:
                 hit = self.external.enter(arrival)
                 rules += hit.rules
                 if hit.endpoint is not None:
-                    return Hit(hit.endpoint, hit.marked, rules, hit.statistic_rules)
+                    return hit._replace(rules=rules)
         return Hit(None, False, rules + 1, 0)
 
 

@@ -180,7 +180,8 @@ class IptablesTable:
             marked = True
         statistic = index + 1 if index < chain.last else chain.last
         return Decision(
-            Verdict.DNAT, address, endpoint.port, marked, position, statistic, rules + self._onward[hook][marked]
+            Verdict.DNAT, address, endpoint.port, marked, position, statistic, rules + self._onward[hook][marked], None,
+            chain.choices,
         )
 
     def _general(self, packet: Packet, uniform: float, now_ns: int) -> Decision:
@@ -189,7 +190,7 @@ class IptablesTable:
             packet.source, packet.destination, packet.destination_port, uniform, now_ns, self.recent, self.is_local
         )
         hit, service_rules = self._nat(arrival, packet.protocol)
-        endpoint, marked, below, statistic = hit
+        endpoint, marked, below, statistic, endpoints = hit
         rules = 1 + service_rules + below
         if endpoint is None:
             verdict, destination, port = Verdict.NO_MATCH, packet.destination, packet.destination_port
@@ -200,12 +201,16 @@ class IptablesTable:
             stopped = way.follow()
             if stopped is not None:
                 verdict = stopped
-            return Decision(verdict, destination, port, way.masquerade, service_rules, statistic, rules + way.rules)
+            return Decision(
+                verdict, destination, port, way.masquerade, service_rules, statistic, rules + way.rules, endpoints=endpoints
+            )
         if destination in self.local_addresses:
             onward, masquerade = self._to_itself[packet.hook][marked], marked and packet.hook != _PREROUTING
         else:
             onward, masquerade = self._onward[packet.hook][marked], marked
-        return Decision(verdict, destination, port, masquerade, service_rules, statistic, rules + onward)
+        return Decision(
+            verdict, destination, port, masquerade, service_rules, statistic, rules + onward, endpoints=endpoints
+        )
 
     def _meets_filter(self, destination: int, port: int, protocol: int) -> bool:
         """Whether some filter rule beside those for all packets may be for this destination."""
@@ -227,7 +232,7 @@ class IptablesTable:
             hit: Hit = item.target.enter(arrival)
             below += hit.rules
             if hit.endpoint is not None:
-                return Hit(hit.endpoint, hit.marked, below, hit.statistic_rules), position
+                return hit._replace(rules=below), position
         examined = len(self.services)
         looped = is_loopback(arrival.destination)
         for address in (None,) if self._any_address else self._jump_addresses:
@@ -243,7 +248,7 @@ class IptablesTable:
                 hit = item.target.enter(arrival)
                 below += hit.rules
                 if hit.endpoint is not None:
-                    return Hit(hit.endpoint, hit.marked, below, hit.statistic_rules), examined + position
+                    return hit._replace(rules=below), examined + position
             examined += len(self.node_ports)
         return Hit(None, False, below, 0), examined
 

@@ -149,7 +149,7 @@ class IpvsNode:
             after = self._after[after_key] = self._walk_after(packet, flow, before.mark, now_ns)[0]
         verdict = after.verdict if after.verdict is not None else Verdict.DNAT
         return Decision(
-            verdict, server.address, server.port, after.masquerade, 0, 0, before.rules + after.rules, flow
+            verdict, server.address, server.port, after.masquerade, 0, 0, before.rules + after.rules, flow, len(service.servers)
         )
 
     def _pass(self, packet: Packet, now_ns: int) -> Decision:
@@ -257,7 +257,8 @@ class IpvsNode:
         after, more = self._walk_after(packet, flow, before.mark, now_ns)
         verdict = after.verdict if after.verdict is not None else Verdict.DNAT
         rules = before.rules + after.rules
-        return Decision(verdict, server.address, server.port, after.masquerade, 0, 0, rules, flow), steps + more
+        decision = Decision(verdict, server.address, server.port, after.masquerade, 0, 0, rules, flow, len(service.servers))
+        return decision, steps + more
 
     def _start(self, packet: Packet, now_ns: int) -> Walk:
         return Walk(

@@ -95,6 +95,7 @@ class NftablesTable:
         """The outcome of a first packet; `uniform` in [0, 1) chooses the endpoint."""
         protocol, source, _, destination, port, hook = packet
         masquerade = translated = False
+        endpoints = 0
         rules = _FILTER_RULES
         key = (destination, protocol, port)
         if self._firewall_ips and (guard := self._firewall_ips.get(key)) is not None:
@@ -123,6 +124,7 @@ class NftablesTable:
                     masquerade = True
                     rules += argument
                 elif action == RANDOM:
+                    endpoints = residue.choices
                     residue = argument[int(uniform * len(argument))]
                     break
                 elif action == DNAT:
@@ -131,6 +133,7 @@ class NftablesTable:
                     residue = None
                     break
                 elif action == GOTO:
+                    endpoints = residue.choices or endpoints
                     residue = argument
                     break
                 else:
@@ -141,18 +144,22 @@ class NftablesTable:
 
         local = destination in self.local_addresses
         if local and hook is not _OUTPUT:
-            return self._delivered(packet, destination, port, translated, False, service_rules, rules)
+            return self._delivered(packet, destination, port, translated, False, service_rules, rules, endpoints)
         if self._no_endpoint_services:
             refusing = self._no_endpoint_services.get((destination, protocol, port))
             if refusing is not None:
-                return _refused(refusing, packet, service_rules, rules + 2)
+                return _refused(refusing, packet, service_rules, rules + 2, endpoints)
         rules += 4
         if (destination,) in self._cluster_ips:
-            return Decision(Verdict.REJECT, packet.destination, packet.destination_port, False, service_rules, 0, rules)
+            return Decision(
+                Verdict.REJECT, packet.destination, packet.destination_port, False, service_rules, 0, rules, None, endpoints
+            )
         for shift, value in self._cidrs:
             if destination >> shift == value:
                 rules += 1
-                return Decision(Verdict.DROP, packet.destination, packet.destination_port, False, service_rules, 0, rules)
+                return Decision(
+                    Verdict.DROP, packet.destination, packet.destination_port, False, service_rules, 0, rules, None, endpoints
+                )
         rules += 3 if self._cidrs else 2
         if masquerade:
             rules += self._masquerading - 1
@@ -162,11 +169,11 @@ class NftablesTable:
                 rules += 1
                 if self._is_refused(guard, source):
                     return Decision(
-                        Verdict.DROP, packet.destination, packet.destination_port, False, service_rules, 0, rules
+                        Verdict.DROP, packet.destination, packet.destination_port, False, service_rules, 0, rules, None, endpoints
                     )
-            return self._delivered(packet, destination, port, translated, masquerade, service_rules, rules)
+            return self._delivered(packet, destination, port, translated, masquerade, service_rules, rules, endpoints)
         verdict = Verdict.DNAT if translated else Verdict.NO_MATCH
-        return Decision(verdict, destination, port, masquerade, service_rules, 0, rules)
+        return Decision(verdict, destination, port, masquerade, service_rules, 0, rules, None, endpoints)
 
     def _is_refused(self, guard: Entry, source: int) -> bool:
         """Whether a balancer's firewall chain, which is one rule, drops this source."""
@@ -203,19 +210,20 @@ class NftablesTable:
         masquerade: bool,
         service_rules: int,
         rules: int,
+        endpoints: int,
     ) -> Decision:
         """Hook input: what the node itself is to receive may still be refused. Only its own packets were masqueraded before."""
         rules += 2
         if destination in self._nodeport_addresses:
             refusing = self._no_endpoint_nodeports.get((packet.protocol, port))
             if refusing is not None:
-                return _refused(refusing, packet, service_rules, rules)
+                return _refused(refusing, packet, service_rules, rules, endpoints)
         rules += 2
         refusing = self._no_endpoint_services.get((destination, packet.protocol, port))
         if refusing is not None:
-            return _refused(refusing, packet, service_rules, rules)
+            return _refused(refusing, packet, service_rules, rules, endpoints)
         verdict = Verdict.DNAT if translated else Verdict.NO_MATCH
-        return Decision(verdict, destination, port, masquerade, service_rules, 0, rules)
+        return Decision(verdict, destination, port, masquerade, service_rules, 0, rules, None, endpoints)
 
     def walk(self, packet: Packet, uniform: float, now_ns: int) -> tuple[Decision, list[Step]]:
         """The same by examining the rules, with the way."""
@@ -283,7 +291,7 @@ class NftablesTable:
         return text.render(self.ruleset())
 
 
-def _refused(entry: Entry, packet: Packet, service_rules: int, rules: int) -> Decision:
+def _refused(entry: Entry, packet: Packet, service_rules: int, rules: int, endpoints: int) -> Decision:
     """A look-up in a no-endpoint map has hit: drop, or the one rule of the rejecting chain."""
     verdict = entry.element.verdict
     dropped = verdict is not None and verdict.kind == "drop"
@@ -295,4 +303,5 @@ def _refused(entry: Entry, packet: Packet, service_rules: int, rules: int) -> De
         service_rules,
         0,
         rules if dropped else rules + 1,
+        endpoints=endpoints,
     )

@@ -142,7 +142,7 @@ def _nft_trial(tables: list[TableDump], packet: Packet, host: Host, uniform: flo
     outcome = Outcome(verdict, destination, port, masquerade, way.source_after if gets_through else None, why)
     steps = tuple(way.steps)
     listed = sum(step.chain == "services" for step in steps)
-    return Trial(outcome, way.passed, way.below, steps, listed, 0, len(steps))
+    return Trial(outcome, way.passed, way.below, steps, listed, 0, len(steps), way.endpoints)
 
 
 # ---- iptables, with IPVS -------------------------------------------------------------------------------------------------
@@ -197,6 +197,7 @@ class _Iptables:
         if server.forwarding != "masquerade":
             effect += f" by {server.forwarding}, its address unchanged"
         way.steps.append(Step("ipvs", service.scheduler, name, True, effect))
+        way.endpoints = len(service.servers)
         way.virtual = (packet.destination, packet.destination_port)
         way.destination, way.port, way.rewritten = server.address, server.port, True
         verdict = way.through("OUTPUT", without="nat")
@@ -265,7 +266,7 @@ def _sets_of(dump: Dump, assume: Assume) -> Callable[[Walk, str, str], bool]:
 
 def _trial(way: Walk, outcome: Outcome) -> Trial:
     return Trial(
-        outcome, way.passed, way.below, tuple(way.steps), way.service_rules, way.statistic_rules, way.rules
+        outcome, way.passed, way.below, tuple(way.steps), way.service_rules, way.statistic_rules, way.rules, way.endpoints
     )
 
 

@@ -49,6 +49,7 @@ class Trial:
     service_rules: int = 0
     statistic_rules: int = 0
     rules: int = 0
+    endpoints: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ class Decision:
     `destination` and `destination_port` are after DNAT. `service_rules` counts the rules examined in the linear Service list
     (nat KUBE-SERVICES and, where it falls through to it, KUBE-NODEPORTS); `statistic_rules` the `statistic` rules examined
     (the last endpoint has none); `rules` all rules examined, of every table and chain, in order to explain. `flow` is set where
-    the kernel keeps a state of its own for the connection, beside conntrack (IPVS).
+    the kernel keeps a state of its own for the connection, beside conntrack (IPVS). `endpoints` is how many there were to choose
+    among, 0 or 1 where there was no choice.
     """
 
     verdict: Verdict
@@ -76,6 +77,7 @@ class Decision:
     statistic_rules: int = 0
     rules: int = 0
     flow: Flow | None = None
+    endpoints: int = 0
 
 
 @dataclass(frozen=True, slots=True)

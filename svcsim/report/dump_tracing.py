@@ -43,7 +43,7 @@ def ways_of(
         outcome = trial.outcome
         decision = Decision(
             outcome.verdict if outcome.verdict is not None else Verdict.NO_MATCH, outcome.destination, outcome.port,
-            outcome.masquerade, trial.service_rules, trial.statistic_rules, trial.rules,
+            outcome.masquerade, trial.service_rules, trial.statistic_rules, trial.rules, endpoints=trial.endpoints,
         )
         costs, beside = step_costs(charges, decision, list(trial.steps), walk.packet.protocol, conntrack_ns)
         known = outcome.verdict is not None

@@ -104,8 +104,11 @@ def step_costs(
             costs.append(charges.statistic_rule_tcp_ns if protocol == TCP else charges.statistic_rule_udp_ns)
         else:
             costs.append(0.0)
-    rest = charges.first_packet_ns(decision, protocol) - charges.forward_ns - conntrack_ns - sum(costs)
+    cold_ns = charges.cold_ns(decision.endpoints)
+    rest = charges.first_packet_ns(decision, protocol) - charges.forward_ns - conntrack_ns - cold_ns - sum(costs)
     charges_beside = [Charge("forwarding", charges.forward_ns), Charge("new conntrack entry", conntrack_ns)]
+    if cold_ns:
+        charges_beside.append(Charge(f"one of {decision.endpoints} endpoints, out of the cache", cold_ns))
     base = [i for i, cost in enumerate(costs) if cost == 0.0]
     for i in base:
         # The measured premium of the base chains and of translation is one number: shared evenly by the rules that it is for.

@@ -75,6 +75,7 @@ def charges_of(costs: Costs) -> Charges:
         service_rule_knee=costs.service_rule_knee,
         service_rule_tcp_beyond_ns=costs.service_rule_tcp_beyond_ns,
         service_rule_udp_beyond_ns=costs.service_rule_udp_beyond_ns,
+        cold_endpoint_ns=costs.cold_endpoint_ns,
     )
 
 

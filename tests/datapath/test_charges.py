@@ -1,8 +1,16 @@
 """What packets are charged: on an idle path the latency of a request is the sum of what each hop and socket costs."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svcsim.calibration.costs import costs_of
+from svcsim.calibration.profile import load_profile
+from svcsim.linux.packet import TCP, UDP, Decision, Verdict
 from svcsim.units import MS, US, S
+from svcsim.world.hosts import charges_of
 from tests.datapath.small_world import CHARGES, SmallWorld
 
 SERVICE_NS = 1 * MS
@@ -65,3 +73,30 @@ def test_the_first_datagram_of_a_socket_costs_its_sender_more():
     later_ns = exchange_ns(world, client, flow, client.datagram)
     walk_ns = CHARGES.first_ns + round(CHARGES.service_rule_udp_ns + CHARGES.statistic_rule_udp_ns)
     assert first_ns - later_ns == CHARGES.fresh_udp_send_ns + walk_ns - CHARGES.nat_packet_ns
+
+
+@pytest.mark.parametrize(("endpoints", "share"), [(0, 0.0), (1, 0.0), (2, 1 / 102), (100, 99 / 200), (500, 499 / 600)])
+def test_the_picked_one_of_many_endpoints_is_out_of_the_cache(endpoints, share):
+    """netns 5: what the rows have beyond the `statistic` rules, none of it with one endpoint."""
+    charges = replace(CHARGES, cold_endpoint_ns=3_200.0)
+    warm = Decision(Verdict.DNAT, 1, 80, statistic_rules=7)
+    cold = replace(warm, endpoints=endpoints)
+    assert charges.first_packet_ns(cold, TCP) - charges.first_packet_ns(warm, TCP) == round(3_200 * share)
+
+
+MODES = [("iptables", "legacy"), ("iptables", "nft"), ("ipvs", None), ("nftables", None), ("userspace", None)]
+
+
+@given(
+    mode=st.sampled_from(MODES), rules=st.integers(0, 60_000), statistic=st.integers(0, 5_000), endpoints=st.integers(0, 5_000),
+    matched=st.booleans(), masquerade=st.booleans(), protocol=st.sampled_from([TCP, UDP]),
+)
+def test_a_node_charges_for_a_first_packet_what_the_profile_prices_it_at(
+    mode, rules, statistic, endpoints, matched, masquerade, protocol
+):
+    costs = costs_of(load_profile(), *mode)
+    decision = Decision(
+        Verdict.DNAT if matched else Verdict.NO_MATCH, 1, 80, masquerade, rules, statistic, endpoints=endpoints
+    )
+    priced_ns = costs.first_packet_ns(rules, statistic, masquerade, protocol, matched=matched, endpoints=endpoints)
+    assert abs(charges_of(costs).first_packet_ns(decision, protocol) - priced_ns) <= 1

@@ -75,3 +75,20 @@ def test_latency_of_a_connection_grows_with_the_list_in_iptables_mode_alone():
     assert median("iptables", 1000) > median("iptables", 10) + 3_000
     for mode in ("ipvs/rr", "nftables"):
         assert median(mode, 1000) == pytest.approx(median(mode, 10), rel=0.002)
+
+
+@pytest.mark.parametrize("affinity", ["None", "ClientIP"])
+@pytest.mark.parametrize(("mode", "alone"), [("iptables", 0), ("ipvs", 1), ("nftables", 0)])
+def test_a_decision_tells_among_how_many_endpoints_it_chose_first_and_when_the_client_is_remembered(mode, alone, affinity):
+    for pods in (1, 7):
+        settings = {
+            "manifests[deployment/web].spec.replicas": pods, "manifests[service/web].spec.sessionAffinity": affinity,
+        }
+        world = svcsim.world.build(small(mode=mode, **settings))
+        service = world.store.get(Service, "default/web")
+        host = world.network.fabric.hosts[0]
+        for port in (40000, 40001):
+            packet = Packet(
+                TCP, parse_address("10.244.9.9"), port, parse_address(service.spec.cluster_ip), 80, Hook.PREROUTING
+            )
+            assert host.path.decide(packet, 0.3, 0).endpoints == (pods if pods > 1 else alone)

@@ -134,6 +134,8 @@ class Walk:
     rules: int = 0
     service_rules: int = 0
     statistic_rules: int = 0
+    endpoints: int = 0
+    """Among how many the last chain chose that has `statistic` rules: its last endpoint has none."""
     steps: list[Step] = field(default_factory=list)
 
     def hook(self, table: str, chain: str) -> Verdict | None:
@@ -169,10 +171,12 @@ class Walk:
                 continue
             match rule.target:
                 case Jump(to):
+                    self._leave(table, chain)
                     outcome = self._chain(table, to)
                     if outcome is not None:
                         return outcome
                 case Goto(to):
+                    self._leave(table, chain)
                     return self._chain(table, to)
                 case Return():
                     return None
@@ -201,6 +205,12 @@ class Walk:
                 case UnknownTarget():
                     raise NotKnownError(table, chain, rule)
         return None
+
+    def _leave(self, table: str, chain: str) -> None:
+        """The packet goes on to another chain: an endpoint's, if this one chooses."""
+        choices = sum(any(isinstance(match, Statistic) for match in rule.matches) for rule in self.ruleset[table].chains[chain])
+        if choices:
+            self.endpoints = choices + 1
 
     def _rewrite(self, address: int, port: int) -> None:
         self.destination, self.port, self.rewritten = address, port or self.port, True
@@ -288,7 +298,8 @@ def walk(
     if verdict is None:
         verdict = Verdict.DNAT if way.rewritten else Verdict.NO_MATCH
     decision = Decision(
-        verdict, way.destination, way.port, way.masquerade, way.service_rules, way.statistic_rules, way.rules
+        verdict, way.destination, way.port, way.masquerade, way.service_rules, way.statistic_rules, way.rules,
+        endpoints=way.endpoints,
     )
     return decision, way.steps
 

@@ -299,6 +299,14 @@ class Chain:
     base: BaseHook | None = None
     comment: str = ""
 
+    @property
+    def choices(self) -> int:
+        """Among how many endpoints it chooses at random, 0 if it doesn't or there is one alone."""
+        numbers = [
+            len(each.verdicts) for rule in self.rules for each in rule.expressions if isinstance(each, RandomVerdict)
+        ]
+        return max((number for number in numbers if number > 1), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class SetDeclaration:

@@ -41,10 +41,14 @@ CompiledStep: TypeAlias = tuple[int, int, Any, bool, int, Any]
 
 @dataclass(slots=True, eq=False)
 class Residue:
-    """Steps, and the number of rules examined after the last one when no step ended the chain."""
+    """Steps, and the number of rules examined after the last one when no step ended the chain.
+
+    `choices` is among how many endpoints the chain chooses, 0 if it doesn't or there is one alone.
+    """
 
     steps: tuple[CompiledStep, ...]
     tail: int
+    choices: int = 0
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ class Specialiser:
             examined = 0
             if code == ALWAYS and kind in (GOTO, RANDOM, DNAT, DROP, REJECT):
                 break
-        return Residue(tuple(steps), examined)
+        return Residue(tuple(steps), examined, self.chains[name].choices)
 
     def known(self, expression: Expression) -> bool | None:
         """Whether a match holds; None where that depends on the packet's source or the time."""

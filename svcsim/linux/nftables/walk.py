@@ -170,6 +170,7 @@ def walk(
         masquerade=way.masqueraded and fate in (Fate.DNAT, Fate.NO_MATCH),
         service_rules=sum(step.chain == service_chain for step in way.steps),
         rules=len(way.steps),
+        endpoints=way.endpoints,
     )
     return decision, way.steps
 
@@ -200,7 +201,10 @@ _SOURCE_HOOKS = ("input", "postrouting")
 
 @dataclass(slots=True)
 class Way:
-    """One packet under way. `passed` and `below` bound the range of the uniform number that leads the same way."""
+    """One packet under way. `passed` and `below` bound the range of the uniform number that leads the same way.
+
+    `endpoints` is among how many the last chain chose that did, 0 if none has.
+    """
 
     views: Sequence[TableView]
     local_addresses: Container[int]
@@ -218,6 +222,7 @@ class Way:
     source_after: tuple[int, int] | None = None
     assume: Assume = _holds
     within: Element | None = None
+    endpoints: int = 0
     steps: list[Step] = field(default_factory=list)
 
     def fate(self) -> Fate:
@@ -284,6 +289,7 @@ class Way:
                 return verdict
             if verdict.kind not in ("jump", "goto"):
                 return _SIMPLE[verdict.kind]
+            self.endpoints = chain.choices or self.endpoints
             end = self.run_chain(self.view.chain(verdict.chain, self.within))
             if end is not _End.RETURNED or verdict.kind == "goto":
                 return end
