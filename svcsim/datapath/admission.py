@@ -121,6 +121,8 @@ class Gate:
         queues[queue] = departure = connection.departure_ns = start + cost_ns
         verdict = decision.verdict
         if verdict is not _DNAT and verdict is not _NO_MATCH:
+            if near:
+                connection.backend_address = 0
             if verdict is _REJECTED:
                 return REJECT
             self.cause = "dropped by rule"

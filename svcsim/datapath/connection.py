@@ -155,8 +155,9 @@ class Connection(Hop):
     the conntrack entry on the host that decides where it goes (`entry_host`), `far_entry` the one on the server's host if that is
     another. `window` and `client_window` are the congestion windows of server and client, in segments. While its first packet
     travels, `departure_ns` is when it leaves the host that it is on, `source` and `backend_address` are where it comes from and
-    where it is going. `endpoint_host` is where the endpoint is if a proxy on `server_host` leads to it. `client` is None once the
-    client needs to hear nothing of it any more. `client_address` is its own of the destination's family, 0 if none.
+    where it is going (0 where no decision sent it anywhere). `endpoint` is who took it, -1 while nobody has. `endpoint_host` is
+    where the endpoint is if a proxy on `server_host` leads to it. `client` is None once the client needs to hear nothing of it.
+    `client_address` is its own of the destination's family, 0 if none.
     """
 
     __slots__ = (
@@ -201,6 +202,7 @@ class Connection(Hop):
         self.pick_uniform = pick_uniform
         self.ordinal = self.syn_attempt = self.decisions = self.deadline_ns = self.rules = self.flags = self.used = 0
         self.generation = self.endpoint = -1
+        self.backend_address = self.backend_port = 0
         self.open = False
         self.request: Request | None = None
         self.server = None

@@ -51,6 +51,7 @@ class Datagrams:
             self.exchanges.send(request)
             return
         connection.open = False
+        connection.endpoint = -1
         request.phase = REQUEST
         request.position = request.transmission = request.extra_ns = request.tail_ns = 0
         connection.request = request
@@ -204,8 +205,8 @@ class Datagrams:
             if connection.server is not None:
                 connection.server.disconnected(connection)
             connection.server = listener
-            connection.endpoint = listener.endpoint
             listener.connected(connection)
+        connection.endpoint = listener.endpoint
         connection.open = True
         request.close_part(now)
         listener.arrive(request, now)

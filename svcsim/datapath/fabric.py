@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -19,11 +19,13 @@ from svcsim.engine.journal import Journal
 from svcsim.engine.streams import Stream, splitmix64
 from svcsim.linux.ports import PortAllocator
 from svcsim.linux.tcp import TcpTimers
+from svcsim.results.records import Flag
 
 if TYPE_CHECKING:
     from svcsim.datapath.connection import Connection
     from svcsim.network.topology import Route, Topology
 
+_UNREACHED = int(Flag.UNREACHED)
 
 RouteIn = Callable[[int, int, int, int], "Host | None"]
 """How packets from outside to an address get into the cluster: (client, protocol, port, key of the connection) -> node."""
@@ -64,8 +66,8 @@ class Fabric:
     """The network of one simulated world."""
 
     __slots__ = (
-        "clock", "counts", "environment", "generation", "homes", "hosts", "jitter", "journal", "loss", "masquerade_pools",
-        "namespaces",
+        "_endpoints", "clock", "counts", "environment", "generation", "homes", "hosts", "jitter", "journal", "loss",
+        "masquerade_pools", "namespaces",
         "outside_routes", "seed", "settings", "topology",
     )
 
@@ -81,6 +83,7 @@ class Fabric:
         self.hosts: list[Host] = []
         self.namespaces: dict[int, Namespace] = {}
         self.homes: dict[int, Host] = {}
+        self._endpoints: dict[tuple[int, int, int], int] = {}
         self.outside_routes: dict[int, RouteIn] = {}
         self.counts = PacketCounts()
         self.masquerade_pools: dict[tuple[int, int, int, int], PortAllocator] = {}
@@ -106,6 +109,24 @@ class Fabric:
         for address in namespace.addresses:
             if self.namespaces.get(address) is namespace:
                 del self.namespaces[address]
+
+    def name_endpoint(self, namespace: Namespace, ports: Iterable[tuple[int, int]], endpoint: int) -> None:
+        """Who is behind a pod's addresses, or behind (protocol, port) of a host's own; remembered when it is gone."""
+        for address in namespace.addresses:
+            for protocol, port in ports if namespace.is_host else [(0, 0)]:
+                self._endpoints[address, protocol, port] = endpoint
+
+    def endpoint_at(self, address: int, protocol: int, port: int) -> int:
+        """The endpoint that has an address or had it last, by its number in the run's table; -1 if none ever did."""
+        of_pod = self._endpoints.get((address, 0, 0), -1)
+        return of_pod if of_pod >= 0 else self._endpoints.get((address, protocol, port), -1)
+
+    def not_reached(self, front: Connection, back: Connection) -> None:
+        """Keep with a client's connection which endpoint a proxy could not reach for it by one of its own."""
+        endpoint = self.endpoint_at(back.destination, back.protocol, back.destination_port)
+        if endpoint >= 0:
+            front.endpoint, front.endpoint_host = endpoint, self.homes.get(back.destination)
+            front.flags |= _UNREACHED
 
     def route(self, source: Host, target: Host) -> Route | None:
         """How packets go from host to host now; None when nothing gets there."""

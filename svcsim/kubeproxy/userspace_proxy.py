@@ -23,7 +23,7 @@ from svcsim.linux.packet import TCP
 from svcsim.linux.ports import PortAllocator
 from svcsim.results.records import Flag, Outcome
 
-_REDIALED, _MASQUERADED = int(Flag.REDIALED), int(Flag.MASQUERADED)
+_REDIALED, _MASQUERADED, _UNREACHED = int(Flag.REDIALED), int(Flag.MASQUERADED), int(Flag.UNREACHED)
 
 PickEndpoint = Callable[[int, bool], "tuple[int, int] | None"]
 """(client address, reset its affinity) -> endpoint address and port, or None if there is none."""
@@ -110,6 +110,7 @@ class Dial:
         session = self.session
         if session.dial is self:
             session.dial = None
+            session.process.network.fabric.not_reached(session.front, self.connection)
             session.process.network.handshakes.abandon(self.connection)
             session.next_dial()
 
@@ -181,7 +182,7 @@ class Session:
         front.endpoint = connection.endpoint
         front.endpoint_host = connection.server_host
         front.rules += connection.rules
-        front.flags |= _MASQUERADED
+        front.flags = front.flags & ~_UNREACHED | _MASQUERADED
         if not front.open:
             self.process.network.handshakes.close(connection)
             return
@@ -195,6 +196,7 @@ class Session:
             dial.deadline_ns = 0
             self.dial = None
             process = self.process
+            process.network.fabric.not_reached(self.front, connection)
             ready_ns = process.work(process.charges.dial_ns, now_ns)
             process.network.fabric.later(ready_ns - now_ns, self.next_dial)
 
@@ -255,6 +257,7 @@ class Session:
         if self.dial is not None:
             dial, self.dial = self.dial, None
             dial.deadline_ns = 0
+            network.fabric.not_reached(self.front, dial.connection)
             network.handshakes.abandon(dial.connection)
         if self.back is not None:
             back, self.back = self.back, None

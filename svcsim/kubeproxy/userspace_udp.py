@@ -10,7 +10,9 @@ from svcsim.datapath.host import SynAnswer
 from svcsim.engine.streams import splitmix64
 from svcsim.kubeproxy.userspace_proxy import PickEndpoint, ProxyProcess, pass_back
 from svcsim.linux.packet import UDP
-from svcsim.results.records import Outcome
+from svcsim.results.records import Flag, Outcome
+
+_UNREACHED = int(Flag.UNREACHED)
 
 
 class _ClientSocket:
@@ -82,6 +84,7 @@ class UdpProxyPort:
         key = splitmix64(front.key ^ front.ordinal)
         back = Connection(self, process.host.namespace, local_port, address, port, UDP, key, front.pick_uniform)
         back.port_pool = pool
+        process.network.fabric.not_reached(front, back)
         return _ClientSocket(back, now_ns)
 
     def _send(self, request: Request, back: Connection) -> None:
@@ -111,6 +114,7 @@ class UdpProxyPort:
             return
         front.endpoint = back.endpoint
         front.endpoint_host = back.server_host
+        front.flags &= ~_UNREACHED
         fabric = process.network.fabric
         fabric.later(ready_ns - fabric.clock.now, lambda: pass_back(request, finish_ns, process))
 

@@ -1,7 +1,7 @@
 """Why single requests were slow or failed, in words: their parts, their way, and what was wrong there then.
 
-All of it is read from the records and the journal of a run. A request that nobody answered has no endpoint in its record: those
-that were dead behind its Service while it was under way are named instead. How often a SYN or a question of the resolver was
+All of it is read from the records and the journal of a run. Where a record has no endpoint, because none was chosen, those that
+were dead behind its Service while the request was under way are named instead. How often a SYN or a question of the resolver was
 sent again follows from the time spent, by the kernel's and glibc's timers (`svcsim.linux.tcp`, resolv.conf(5)).
 """
 

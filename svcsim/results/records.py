@@ -90,6 +90,7 @@ class Flag(IntFlag):
     MASQUERADED = 64  # the server saw a node's address
     HEDGED = 128  # a second attempt was made beside one that took long
     RETRY_DENIED = 256  # another attempt was due, but the client's budget had none left
+    UNREACHED = 512  # its endpoint is the one that the last attempt was sent to, and nobody there took it
 
 
 PARTS = (
@@ -173,6 +174,7 @@ class RecordWriter:
 
         `start_ns` is the intended send; `endpoint` indexes the run's table of endpoint names and the nodes
         its table of nodes, -1 where there was none; `rules` counts the rules examined for its connection.
+        The endpoint is the one that the last attempt was sent to, whether it was reached or not (`Flag.UNREACHED`).
         """
         offset = self._offset
         if offset == BLOCK_BYTES:

@@ -17,7 +17,7 @@ from svcsim.datapath.host import Namespace
 from svcsim.datapath.network import Network
 from svcsim.kube.controllers.ingress import Backends
 from svcsim.kube.ingress_rules import Backend, IngressRules
-from svcsim.results.records import Outcome
+from svcsim.results.records import Flag, Outcome
 from svcsim.workload.distributions import Quantile
 from svcsim.workload.server import Server, ServerProfile, State
 from svcsim.workload.upstreams import Exchange, Upstreams, UpstreamSettings
@@ -26,6 +26,7 @@ from svcsim.workload.workload import Workload
 ERROR_BYTES = 300
 """About what nginx's own error page takes with its head (ngx_http_special_response.c)."""
 _OK = Outcome.OK
+_UNREACHED = int(Flag.UNREACHED)
 _HUNG, _STOPPED = State.HUNG, State.STOPPED
 
 
@@ -66,6 +67,13 @@ class IngressServer(Server):
 
     # ---- a request ---------------------------------------------------------------------------------------------------
 
+    def arrive(self, request: Request, now_ns: int) -> None:
+        """A request came in; it has got no further than here."""
+        connection = request.connection
+        connection.endpoint, connection.endpoint_host = self.endpoint, None
+        connection.flags &= ~_UNREACHED
+        super().arrive(request, now_ns)
+
     def _answer_now(self, request: Request) -> None:
         if request.live:
             now = self._environment._now
@@ -77,7 +85,6 @@ class IngressServer(Server):
             return
         if not connection.open:
             return
-        connection.endpoint, connection.endpoint_host = self.endpoint, None
         backend = self._backend(request)
         if backend is None:
             self._refuse(request, Outcome.NOT_FOUND)
@@ -104,8 +111,6 @@ class IngressServer(Server):
         if outcome is _OK:
             self._respond(exchange.outer)
         else:
-            front = exchange.front
-            front.endpoint, front.endpoint_host = self.endpoint, None
             self._refuse(exchange.outer, outcome)
 
     def _refuse(self, request: Request, outcome: Outcome) -> None:

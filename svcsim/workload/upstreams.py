@@ -28,7 +28,7 @@ from svcsim.results.records import Flag, Outcome
 
 Upstream = tuple[int, int]
 Failure = Literal["error", "timeout"]
-_REDIALED = int(Flag.REDIALED)
+_REDIALED, _UNREACHED = int(Flag.REDIALED), int(Flag.UNREACHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,7 @@ class Upstreams:
         inner.connection = connection
         front.endpoint = connection.endpoint
         front.endpoint_host = connection.server_host
+        front.flags &= ~_UNREACHED
         self._read_timers.set(inner)
         self._network.exchanges.send(inner)
 
@@ -294,6 +295,8 @@ class Upstreams:
             self._later.append(lambda: self._connection_failed(connection, failure, self._network.fabric.clock.now))
             return
         connection.tag = None
+        if exchange.inner is None:
+            self._network.fabric.not_reached(exchange.front, connection)
         self._failed(exchange, failure, now_ns)
 
     def _failed(self, exchange: Exchange, failure: Failure, now_ns: int) -> None:
@@ -325,6 +328,8 @@ class Upstreams:
             inner.live = False
             inner.deadline_ns = 0
         if connection is not None:
+            if inner is None:
+                self._network.fabric.not_reached(exchange.front, connection)
             connection.tag = None
             connection.deadline_ns = 0
             self._network.handshakes.close(connection)

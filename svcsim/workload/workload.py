@@ -71,7 +71,7 @@ class WorkloadSettings:
 _NEW_CONNECTION, _RESOLVED, _CROSS_NODE, _HAIRPIN = map(
     int, (Flag.NEW_CONNECTION, Flag.RESOLVED, Flag.CROSS_NODE, Flag.HAIRPIN)
 )
-_HEDGED, _RETRY_DENIED = int(Flag.HEDGED), int(Flag.RETRY_DENIED)
+_HEDGED, _RETRY_DENIED, _UNREACHED = int(Flag.HEDGED), int(Flag.RETRY_DENIED), int(Flag.UNREACHED)
 _OK = Outcome.OK
 
 Resolve = Callable[["Workload", Source, Callable[[int], None]], None]
@@ -491,6 +491,12 @@ class Workload:
                 flags |= _CROSS_NODE
             elif connection.server_namespace is source.namespace and endpoint >= 0:
                 flags |= _HAIRPIN
+            if endpoint < 0 and outcome is not _OK:
+                endpoint = self.network.fabric.endpoint_at(
+                    connection.backend_address, connection.protocol, connection.backend_port
+                )
+                if endpoint >= 0:
+                    flags |= _UNREACHED
         if request.dns_ns:
             flags |= _RESOLVED
         start_ns = request.intended_ns

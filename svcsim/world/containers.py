@@ -68,7 +68,9 @@ class Containers:
             host = self._hosts[outside.name]
             for served in outside.servers:
                 server = self._server(self._profile(served), host.namespace, f"outside/{outside.name}")
-                host.namespace.listeners[(PROTOCOL_NUMBER[served.protocol], served.port)] = server
+                port = (PROTOCOL_NUMBER[served.protocol], served.port)
+                host.namespace.listeners[port] = server
+                network.fabric.name_endpoint(host.namespace, [port], server.endpoint)
 
     def endpoint_index(self, name: str) -> int:
         """The number of an endpoint in the run's table."""
@@ -178,6 +180,7 @@ class Containers:
         running.ports = ports
         for port in ports:
             namespace.listeners[port] = server
+        self._network.fabric.name_endpoint(namespace, ports, server.endpoint)
 
     def _stop_serving(self, running: Running) -> None:
         server = running.server
@@ -243,3 +246,4 @@ class Containers:
                 if port not in running.ports:
                     running.ports[port] = None
                     running.namespace.listeners[port] = running.server
+            self._network.fabric.name_endpoint(running.namespace, wanted, running.server.endpoint)

@@ -171,6 +171,17 @@ def test_an_answer_that_does_not_come_is_waited_for_until_the_read_time_out():
     assert (late.latency_ns[failed] >= 300 * MS).all()
 
 
+def test_a_gateway_error_names_the_upstream_that_was_tried_last():
+    seen = through(
+        {"at": "1s", "kill": "deployment/web[1]"}, run__duration="3s", **{f"{FLAGS}.nextUpstreamTries": 1}
+    )
+    requests = seen.result.requests
+    failed = requests.outcome == Outcome.BAD_GATEWAY
+    assert endpoints(seen, Outcome.BAD_GATEWAY) == set(seen.pods_of_fault())
+    assert ((requests.flags & int(Flag.UNREACHED)) != 0)[failed].all()
+    assert not ((requests.flags & int(Flag.UNREACHED)) != 0)[requests.succeeded].any()
+
+
 def test_connections_to_endpoints_are_kept_up_to_the_limit():
     def connects(kept):
         return through(**{f"{FLAGS}.keepaliveConnections": kept}).result.counters.packets_sent

@@ -3,8 +3,7 @@
 Frames are slots of equal width, cut finer for some seconds after each fault, where everything happens. At most `MAX_NODES`
 nodes and `MAX_PODS` pods are drawn, those first that had traffic or a fault; the page says how many it leaves out.
 
-A request that nobody answered has no endpoint in the records. It is drawn to the one endpoint behind its Service that was dead
-while it was under way; where several were, or none, it ends at nobody.
+A request is drawn to the endpoint that its last attempt was sent to, reached or not; where none was chosen, it ends at nobody.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ _AFTER_NS = 3 * S
 _COARSE_FRAMES = 210
 _FINE_FAULTS = 8
 """So many faults get fine frames."""
-NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def stage(result: Result, history: History) -> Stage:
     )
 
 
-def flows(result: Result, history: History, edges: NDArray[np.int64]) -> list[list[int]]:
+def flows(result: Result, edges: NDArray[np.int64]) -> list[list[int]]:
     """For each frame a flat list of client node, endpoint, requests that succeeded, requests that failed."""
     requests, names = result.requests, result.names
     chosen = (requests.succeeded | requests.failed) & (requests.start_ns < edges[-1])
@@ -90,7 +88,6 @@ def flows(result: Result, history: History, edges: NDArray[np.int64]) -> list[li
     source = requests.client_node[chosen].astype(np.int64) + 1
     target = requests.endpoint[chosen].astype(np.int64)
     failed = requests.failed[chosen]
-    _attribute(target, failed, result, history, chosen)
     width, height = len(names.endpoints) + 1, len(names.nodes) + 1
     key = ((frame * height + source) * width + target + 1) * 2 + failed
     found, counts = np.unique(key, return_counts=True)
@@ -103,28 +100,6 @@ def flows(result: Result, history: History, edges: NDArray[np.int64]) -> list[li
     return [[number for (begin, end), pair in each.items() for number in (begin, end, *pair)] for each in frames]
 
 
-def _attribute(
-    target: NDArray[np.int64], failed: NDArray[np.bool_], result: Result, history: History, chosen: NDArray[np.bool_]
-) -> None:
-    """Give failures without an endpoint the one that was dead meanwhile."""
-    requests, names = result.requests, result.names
-    lost = np.flatnonzero(failed & (target < 0))
-    if not len(lost):
-        return
-    workload, starts, ends = requests.workload[chosen][lost], requests.start_ns[chosen][lost], requests.end_ns[chosen][lost]
-    for number, indices in enumerate(names.endpoints_of):
-        suspects = np.zeros(len(lost), np.int64)
-        suspect = np.full(len(lost), NOBODY, np.int64)
-        for index in indices:
-            dead = np.zeros(len(lost), np.bool_)
-            for span in history.pod_dead(names.endpoints[index]):
-                dead |= (starts < (span.end_ns if span.end_ns is not None else result.duration_ns * 2)) & (ends >= span.start_ns)
-            suspects += dead
-            suspect[dead] = index
-        sure = (suspects == 1) & (workload == number)
-        target[lost[sure]] = suspect[sure]
-
-
 def cluster(result: Result) -> dict[str, Any]:
     """All that the drawing of one run needs; times in ms."""
     history = History(result)
@@ -133,7 +108,7 @@ def cluster(result: Result) -> dict[str, Any]:
     names = result.names
     return {
         "edges": [edge / MS for edge in edges.tolist()],
-        "flows": flows(result, history, edges),
+        "flows": flows(result, edges),
         "nodes": [
             {
                 "id": index, "name": names.nodes[index],

@@ -112,7 +112,7 @@ function layOut() {
     view.nobody = {x: POD_X, y: y + 4};
     add(root, "rect", {x: POD_X, y: y + 4, width: POD_WIDE, height: 26, rx: 5, style: "fill:none;stroke:var(--muted);stroke-dasharray:4 3"});
     view.nobody.state = add(root, "text", {x: POD_X + POD_WIDE - 7, y: y + 21, "text-anchor": "end", class: "soft"});
-    add(root, "text", {x: POD_X + 7, y: y + 21, class: "soft"}, "one of the dead, or nobody");
+    add(root, "text", {x: POD_X + 7, y: y + 21, class: "soft"}, "nobody: no endpoint was chosen");
   }
   if (notes) add(root, "text", {x: 14, y: y + (lost ? 50 : 10), class: "soft"},
     `not drawn: ${count(left[0])} further nodes, ${count(left[1])} further pods`);
