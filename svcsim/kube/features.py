@@ -63,6 +63,9 @@ class Feature:
     gate: str = ""
     values: tuple[Any, ...] = ()
     several: bool = False
+    differing: str = ""
+    where: tuple[tuple[tuple[str, ...], Any], ...] = ()
+    unchecked: str = ""
 
     def lack(self, text: str) -> str:
         """Why a version does not have it, as the end of a sentence; empty if it does. ValueError for a text that is none."""
@@ -81,14 +84,21 @@ class Feature:
 
     def found_in(self, data: object) -> Iterator[tuple[Path, Any]]:
         """Where an object's data uses it, with the value; at the object itself if it is the kind."""
+        if any(value not in [found for _, found in _at(data, steps)] for steps, value in self.where):
+            return
         if not self.paths:
             yield (), None
         for steps in self.paths:
             for path, value in _at(data, steps):
-                if value is None or (self.values and value not in self.values):
-                    continue
-                if not self.several or len(value.split(",") if isinstance(value, str) else value) > 1:
+                if value is not None and self._is_meant(value):
                     yield path, value
+
+    def _is_meant(self, value: Any) -> bool:
+        if self.values and value not in self.values:
+            return False
+        if self.differing:
+            return isinstance(value, list) and len({_item_of(item, self.differing) for item in value}) > 1
+        return not self.several or len(value.split(",") if isinstance(value, str) else value) > 1
 
 
 def _at(data: object, steps: tuple[str, ...], walked: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -99,6 +109,12 @@ def _at(data: object, steps: tuple[str, ...], walked: Path = ()) -> Iterator[tup
             yield from _at(item, steps[1:], (*walked, i))
     elif isinstance(data, Mapping) and steps[0] in data:
         yield from _at(data[steps[0]], steps[1:], (*walked, steps[0]))
+
+
+def _item_of(item: object, key: str) -> str:
+    """A list's item by one of its keys, as text, empty where the key is left out; the protocol of a port is TCP then."""
+    value = item.get(key) if isinstance(item, Mapping) else None
+    return str(value) if value is not None else "TCP" if key == "protocol" else ""
 
 
 def _steps(path: str) -> tuple[str, ...]:
@@ -115,7 +131,9 @@ def features() -> tuple[Feature, ...]:
             source=entry["source"],
             alpha=entry.get("alpha", ""), until=entry.get("until", ""),
             deprecated=entry.get("deprecated", ""), gate=entry.get("gate", ""),
-            values=tuple(entry.get("values", ())), several=entry.get("several", False),
+            values=tuple(entry.get("values", ())), several=entry.get("several", False), differing=entry.get("differing", ""),
+            where=tuple((_steps(path), value) for path, value in entry.get("where", {}).items()),
+            unchecked=entry.get("unchecked", ""),
         )
         for name, entry in tomllib.loads(text).items()
     )

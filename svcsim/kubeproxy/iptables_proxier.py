@@ -98,8 +98,15 @@ class IptablesProxier:
         *,
         order: int | None = None,
         table: IptablesTable | None = None,
+        partial: bool = True,
+        seldom_cleans: bool = True,
     ) -> None:
+        """`partial`: a sync writes the chains of what changed (MinimizeIPTablesRestore), else all of them; `seldom_cleans`: a
+        large cluster's chains out of use are deleted once a sync period, else in each sync.
+        """
         self.settings = settings
+        self._partial = partial
+        self._seldom_cleans = seldom_cleans
         self.tracker = tracker
         self.shared = programmes.of(settings)
         self.order = order
@@ -121,7 +128,7 @@ class IptablesProxier:
         From here on kube-proxy's own view is the new one; the kernel's follows with `commit`.
         """
         changes = self.tracker.checkout()
-        full = full or self._needs_full or now_ns - self._last_full_sync_ns > FULL_SYNC_PERIOD_NS
+        full = full or not self._partial or self._needs_full or now_ns - self._last_full_sync_ns > FULL_SYNC_PERIOD_NS
         keys = changes.keys
         if self._base is None:
             keys = tuple(dict.fromkeys((*self._start(), *keys)))
@@ -181,7 +188,7 @@ class IptablesProxier:
         totals = self._totals
         large = totals.endpoints > settings.large_cluster_endpoints
         self._stale += [swap.old for swap in swaps.values() if swap.old is not None and swap.old is not swap.new]
-        due = not large or now_ns - self._last_cleanup_ns > settings.sync_period_ns
+        due = not (large and self._seldom_cleans) or now_ns - self._last_cleanup_ns > settings.sync_period_ns
         return SyncPlan(
             full=full,
             changes=changes,

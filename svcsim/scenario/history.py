@@ -55,8 +55,9 @@ def notes_of_version(scenario: Scenario, manifests: Manifests, places: Places) -
             continue
         for data, _ in _objects(scenario, manifests, places):
             kind = str(data["kind"])
-            if kind in feature.kinds and any(feature.found_in(data)):
-                notes.append(f"{_what(feature, kind, None)} is deprecated from Kubernetes {feature.deprecated} on")
+            found = next(feature.found_in(data), None) if kind in feature.kinds else None
+            if found is not None:
+                notes.append(f"{_what(feature, kind, found[1])} is deprecated from Kubernetes {feature.deprecated} on")
                 break
     return notes
 
@@ -97,4 +98,7 @@ def _what(feature: Feature, kind: str, value: Any) -> str:
     name = ".".join(feature.paths[0]).replace(".[]", "")
     if feature.several:
         return f"{name} of two families"
+    if feature.differing:
+        where = ", ".join(f"{steps[-1]}: {value}" for steps, value in feature.where)
+        return f"{name} of more than one {feature.differing} with {where}"
     return f"{name}: {str(value).lower() if isinstance(value, bool) else value}" if feature.values else name

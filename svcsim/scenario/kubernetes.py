@@ -225,6 +225,10 @@ class Kubernetes(Part):
             return f"ipvs/{self.scheduler}"
         return f"iptables/{self.proxy.backend}" if self.mode == "iptables" and self.proxy.backend else self.mode
 
+    def has(self, feature: str) -> bool:
+        """Whether this version has a line of `svcsim.kube.features`, on by default; without a version everything is there."""
+        return self.version is None or not feature_named(feature).lack(self.version)
+
     def version_mistake(self) -> str | None:
         """What is wrong with this mode in this version, None if nothing is."""
         lack = "" if self.version is None else feature_named(f"mode-{self.mode}").lack(self.version)

@@ -66,7 +66,7 @@ class Cloud:
 
     def __init__(self, scenario: Scenario, network: Network, control: ControlPlane, seed: int) -> None:
         self._model = scenario.cluster.cloud
-        self._version = scenario.kubernetes.minor
+        self._ready_only = not scenario.kubernetes.has("stable-load-balancer-node-set")
         self._network = network
         self._control = control
         self._host: Host = next(host for host in network.fabric.hosts if host.name == CLOUD_HOST and not host.is_node)
@@ -108,7 +108,7 @@ class Cloud:
         informer = Informer(self._control.client("cloud-controller-manager"), (Service, Node))
         informer.list_initially()
         controller = ServiceController(
-            informer, self, workers=self._model.concurrent_service_syncs, version=self._version
+            informer, self, workers=self._model.concurrent_service_syncs, ready_only=self._ready_only
         )
         for service in self._control.store.list(Service):
             if wants_balancer(service) and service.status.load_balancer.ingress:

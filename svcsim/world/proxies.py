@@ -17,7 +17,6 @@ from svcsim.engine.journal import Happening
 from svcsim.engine.streams import permuted, splitmix64, stream_seed
 from svcsim.kube.api.endpoints import EndpointSlice
 from svcsim.kube.api.service import Service
-from svcsim.kube.features import feature_named
 from svcsim.kube.timings import Timings
 from svcsim.kubeproxy.change_tracker import Catalogue, Changes, ChangeTracker, Snapshot
 from svcsim.kubeproxy.conntrack_cleanup import stale_entries
@@ -44,12 +43,6 @@ from svcsim.linux.packet import TCP, UDP, FirstPacketPath
 from svcsim.scenario.model import Scenario
 from svcsim.world.addressing import Machine
 
-COMPLETION_PACE_SINCE = (1, 34)
-IPVS_DRAINS_SINCE = (1, 12)
-"""kubernetes pull request 66012, in 1.13 and in later patches of 1.12."""
-IPVS_SORTS_BEFORE = (1, 29)
-"""Before, syncEndpoint adds real servers in the order of their addresses as text (`newEndpoints.List()`), so that all nodes have
-the same list; later in the order of a Go map. The version is assumed from the logging around it, which changed at that time."""
 MILLISECOND_NS = 1_000_000
 DIALS = DialTimeouts(
     tcp_ns=(250 * MILLISECOND_NS, 500 * MILLISECOND_NS, 1000 * MILLISECOND_NS, 2000 * MILLISECOND_NS),
@@ -133,14 +126,9 @@ class Proxies:
         self._shared: dict[IPFamily, _Shared] = {}
         services, slices = list(services), list(slices)
         for family in scenario.cluster.network.node_families:
-            catalogue = Catalogue(family, terminating_endpoints=self._has("proxy-terminating-endpoints"))
+            catalogue = Catalogue(family, terminating_endpoints=scenario.kubernetes.has("proxy-terminating-endpoints"))
             self._shared[family] = _Shared(catalogue, catalogue.snapshot(services, slices))
         self.without_ipvs: set[str] = set()
-
-    def _has(self, feature: str) -> bool:
-        """Whether the scenario's version does something (`svcsim.kube.features`); every version that is not named does."""
-        version = self._scenario.kubernetes.version
-        return version is None or not feature_named(feature).lack(version)
 
     def mode_of(self, machine: Machine) -> str:
         """The mode in which kube-proxy starts on a node: the scenario's, or iptables where IPVS's kernel modules are missing.
@@ -229,11 +217,13 @@ class Proxies:
 
     def _iptables_on(self, machine: Machine, family: IPFamily) -> NodeProxy:
         order = splitmix64(stream_seed(self._seed, f"iptables/order/{machine.name}{_suffix(family)}"))
+        has = self._scenario.kubernetes.has
+        partial, seldom = has("minimize-iptables-restore"), has("large-cluster-cleanup")
 
         def make() -> IptablesProxier:
             return IptablesProxier(
                 self.settings(machine, "iptables", family), self.tracker(machine, family), self._shared[family].iptables,
-                order=order,
+                order=order, partial=partial, seldom_cleans=seldom,
             )
 
         proxier = _IptablesOnNode(make(), make)
@@ -242,17 +232,18 @@ class Proxies:
     def _ipvs(self, machine: Machine, family: IPFamily, table: IpvsTable) -> NodeProxy:
         clock = self._network.fabric.clock
         key = stream_seed(self._seed, f"ipvs/order/{machine.name}{_suffix(family)}")
-        version = self._scenario.kubernetes.minor
+        kubernetes = self._scenario.kubernetes
+        is_sorted = not kubernetes.has("ipvs-unsorted")
 
         def order(endpoints: Sequence[EndpointInfo]) -> Iterable[EndpointInfo]:
-            if version is not None and version < IPVS_SORTS_BEFORE:
+            if is_sorted:
                 return sorted(endpoints, key=str)
             places = sorted(range(len(endpoints)), key=lambda place: permuted(key, place, len(endpoints)))
             return [endpoints[place] for place in places]
 
         inner = IpvsProxier(
             self.settings(machine, "ipvs", family), self.tracker(machine, family), self._shared[family].ipvs, table,
-            order=order, clock=lambda: clock.now, graceful=version is None or version >= IPVS_DRAINS_SINCE,
+            order=order, clock=lambda: clock.now, graceful=kubernetes.has("ipvs-graceful-termination"),
         )
 
         running = True
@@ -323,16 +314,17 @@ class Proxies:
         kubernetes = self._scenario.kubernetes
         given = kubernetes.proxy.min_sync_period_ns
         interval_ns = self._timings.proxy_min_sync_ns(mode) if given is None else given
-        if kubernetes.minor is not None and kubernetes.minor < COMPLETION_PACE_SINCE:
-            return TokenBucketPace(interval_ns, self._timings.proxy_burst)
-        return CompletionPace(interval_ns)
+        if kubernetes.has("pace-from-completion"):
+            return CompletionPace(interval_ns)
+        return TokenBucketPace(interval_ns, self._timings.proxy_burst)
 
     def period_ns(self, mode: str) -> int:
         """The longest time without a sync."""
         given = self._scenario.kubernetes.proxy.sync_period_ns
         if given is not None:
             return given
-        return self._timings.proxy_sync_period_ns if mode in ("ipvs", "userspace") else self._timings.proxy_full_sync_period_ns
+        often = mode in ("ipvs", "userspace") or (mode == "iptables" and not self._scenario.kubernetes.has("iptables-monitor"))
+        return self._timings.proxy_sync_period_ns if often else self._timings.proxy_full_sync_period_ns
 
     def costs(self, mode: str) -> Costs:
         """What packets and syncs cost on a node in a mode; the scenario's own but for a node that fell back."""

@@ -62,8 +62,6 @@ SETTLE_LIMIT_NS = 60 * S
 DRAIN_LIMIT_NS = 3600 * S
 """How long after its end a run waits for requests; a request that ends later than this has broken a law."""
 PROGRESS_STEPS = 200
-SLICE_PROXYING = (1, 19)
-"""From this version on kube-proxy watches EndpointSlices by default; before, Endpoints."""
 
 
 @dataclass(slots=True)
@@ -157,9 +155,8 @@ class World:
         for piece in control.store.each(EndpointSlice):
             self._note_endpoints(piece)
         self.ingress.publish()
-        version = self.scenario.kubernetes.minor
         control.propagation.nodes = len(self.machines)
-        control.propagation.of_endpoints = version is not None and version < SLICE_PROXYING
+        control.propagation.of_endpoints = not self.scenario.kubernetes.has("endpoint-slices")
         self.naming.follow(control.client("coredns"))
         self.environments.follow(control.client("kubelet"))
         self.proxies = Proxies(

@@ -169,6 +169,33 @@ def test_a_partial_sync_writes_the_shared_chains_and_the_changed_services_chains
     assert node.sync().nat_written == idle.nat_written + 1 + 2 + 2 * 2
 
 
+def test_before_partial_syncs_every_sync_writes_all_chains() -> None:
+    services, slices = many(20)
+    tracker = ChangeTracker(Catalogue(), "node-0", None)
+    node = IptablesProxier(settings("node-0"), tracker, IptablesProgrammes(), partial=False)
+    for obj in services:
+        tracker.on_service(obj)
+    for part in slices:
+        tracker.on_slice(part)
+    node.sync()
+    again = node.sync(1)
+    assert again.full
+    assert again.nat_written == again.nat_total
+
+
+def test_a_large_cluster_looks_for_chains_out_of_use_once_a_period_and_before_1_25_in_each_sync() -> None:
+    services, slices = many(3)
+    for seldom, cleans in ((True, [True, False, True]), (False, [True, True, True])):
+        tracker = ChangeTracker(Catalogue(), "node-0", None)
+        large = settings("node-0", large_cluster_endpoints=2, sync_period_ns=30)
+        node = IptablesProxier(large, tracker, IptablesProgrammes(), seldom_cleans=seldom)
+        for obj in services:
+            tracker.on_service(obj)
+        for part in slices:
+            tracker.on_slice(part)
+        assert [node.sync(now).deletes_chains for now in (31, 40, 62)] == cleans
+
+
 def test_a_refused_restore_leaves_the_kernel_alone_and_makes_the_next_sync_a_full_one() -> None:
     services, slices = many(5)
     node = fleet(1, services, slices)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import svcsim
@@ -80,6 +82,32 @@ NODE = """
     kind: Node
     metadata: {name: worker-1, labels: {node.kubernetes.io/exclude-from-external-load-balancers: "true"}}
 """
+PATH_TYPE = """
+  - apiVersion: networking.k8s.io/v1
+    kind: Ingress
+    metadata: {name: web}
+    spec:
+      rules:
+        - http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+"""
+CLASS_NAME = """
+  - apiVersion: networking.k8s.io/v1
+    kind: Ingress
+    metadata: {name: web}
+    spec: {ingressClassName: nginx, defaultBackend: {service: {name: web, port: {number: 80}}}}
+"""
+CLASS_ANNOTATION = """
+  - apiVersion: networking.k8s.io/v1
+    kind: Ingress
+    metadata: {name: web, annotations: {kubernetes.io/ingress.class: nginx}}
+    spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}
+"""
+MIXED = """
+  - apiVersion: v1
+    kind: Service
+    metadata: {name: dns}
+    spec: {type: LoadBalancer, selector: {app: dns}, ports: [{name: udp, port: 53, protocol: UDP}, {name: tcp, port: 53}]}
+"""
 EXCLUDED = ', labels: {node.kubernetes.io/exclude-from-external-load-balancers: "true"}'
 INGRESS_STATUS = "    status: {loadBalancer: {ingress: [{ip: 198.51.100.2, ipMode: Proxy}]}}"
 
@@ -101,6 +129,9 @@ USES = {
     "mode-nftables": {"kubernetes": "  proxy: nftables"},
     "ingress": {"more": INGRESS},
     "ingress-class": {"more": INGRESS_CLASS},
+    "ingress-class-name": {"more": CLASS_NAME},
+    "ingress-class-annotation": {"more": CLASS_ANNOTATION},
+    "ingress-path-type": {"more": PATH_TYPE},
     "external-ips": spec("externalIPs: [198.51.100.80]"),
     "load-balancer-ip": spec(BALANCER, "loadBalancerIP: 198.51.100.9"),
     "endpoints": {"more": ENDPOINTS},
@@ -114,6 +145,7 @@ USES = {
     "session-affinity-timeout": spec("sessionAffinity: ClientIP", "sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}"),
     "publish-not-ready-addresses": spec("publishNotReadyAddresses: true"),
     "pod-readiness-gates": {"more": READINESS_GATES},
+    "mixed-protocol-balancer": {"more": MIXED},
     "sctp": {"port": ", protocol: SCTP"},
     "node-exclusion": {"more": NODE},
     "node-exclusion-by-scenario": {"node": EXCLUDED},
@@ -129,6 +161,7 @@ USES = {
     "load-balancer-ip-mode-of-a-dump": {"spec": f"      {BALANCER}\n{INGRESS_STATUS}"},
     "pod-lifecycle-sleep": {"more": SLEEP},
     "traffic-distribution": spec("trafficDistribution: PreferClose"),
+    "prefer-close-traffic-distribution": spec("trafficDistribution: PreferClose"),
     "prefer-same-traffic-distribution": spec("trafficDistribution: PreferSameNode"),
 }
 
@@ -149,7 +182,36 @@ def before(text):
 
 def test_every_line_of_the_table_has_a_use_here_and_a_source():
     assert set(USES) == {feature.name for feature in WRITTEN}
-    assert all(feature.source for feature in features())
+
+
+SOURCE = r"gates/\w+\.md|keps/|(PR|issue) \d+"
+
+
+@pytest.mark.parametrize("feature", features(), ids=lambda feature: feature.name)
+def test_every_line_cites_the_pages_and_pull_requests_that_it_was_checked_against(feature):
+    assert re.search(SOURCE, feature.source)
+    assert not feature.gate or f"gates/{feature.gate}.md" in feature.source or feature.name == "topology-mode"
+    for stage in filter(None, (feature.alpha, feature.since, feature.deprecated)):
+        assert stage == "1.0" or stage in feature.source
+
+
+def test_ports_of_one_protocol_are_no_mixed_balancer_and_neither_are_those_of_another_type():
+    alike = MIXED.replace(", protocol: UDP", "").replace("tcp, port: 53", "tcp, port: 54")
+    assert not problems("1.19", more=alike)[1]
+    assert not problems("1.19", more=MIXED.replace("type: LoadBalancer", "type: NodePort"))[1]
+
+
+@pytest.mark.parametrize(
+    ("feature", "without", "with_it"),
+    [
+        ("ipvs-graceful-termination", "1.12.1", "1.12.2"), ("iptables-monitor", "1.16", "1.17"),
+        ("ipvs-unsorted", "1.29", "1.30"), ("endpoint-slices", "1.18", "1.19"), ("pace-from-completion", "1.33", "1.34"),
+    ],
+)
+def test_a_version_is_asked_for_what_it_does(feature, without, with_it):
+    assert not Kubernetes(version=without).has(feature)
+    assert Kubernetes(version=with_it).has(feature)
+    assert Kubernetes().has(feature)
 
 
 @pytest.mark.parametrize("feature", WRITTEN, ids=lambda feature: feature.name)

@@ -38,3 +38,7 @@ def test_the_history_lists_every_feature():
     assert rows == {
         feature.name: (feature.alpha or "–", feature.since, feature.until or "–") for feature in features()
     }
+    meanings = {row[0].strip("`"): row[4] for row in section.rows if row[0] != "what"}
+    for feature in features():
+        assert ("Not settled" in meanings[feature.name]) is bool(feature.unchecked), feature.name
+        assert (f"deprecated from {feature.deprecated} on" in meanings[feature.name]) is bool(feature.deprecated), feature.name

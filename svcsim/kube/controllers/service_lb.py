@@ -24,8 +24,6 @@ from svcsim.units import S
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
-STABLE_NODE_SET_SINCE = (1, 27)
-"""From here on a node's readiness decides no longer who is a member (StableLoadBalancerNodeSet on by default)."""
 FIRST_RETRY_NS, LONGEST_RETRY_NS = 5 * S, 300 * S
 COMPONENT = "service-controller"
 
@@ -93,13 +91,13 @@ class ServiceController:
     __slots__ = ("_busy", "_cloud", "_failures", "_informer", "_queue", "_ready_only", "_recorder", "_waiting", "_workers")
 
     def __init__(
-        self, informer: Informer, cloud: CloudProvider, *, workers: int = 1, version: tuple[int, int] | None = None
+        self, informer: Informer, cloud: CloudProvider, *, workers: int = 1, ready_only: bool = False
     ) -> None:
         self._informer = informer
         self._cloud = cloud
         self._recorder = EventRecorder(informer.client, COMPONENT)
         self._workers = workers
-        self._ready_only = version is not None and version < STABLE_NODE_SET_SINCE
+        self._ready_only = ready_only
         self._queue: deque[_Task] = deque()
         self._busy: set[str] = set()
         self._failures: dict[_Task, int] = {}

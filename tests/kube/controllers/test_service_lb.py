@@ -41,12 +41,12 @@ class FakeCloud:
 
 
 class Cluster(SmallCluster):
-    def __init__(self, version=None, workers=1):
+    def __init__(self, ready_only=False, workers=1):
         super().__init__([deployment()])
         self.cloud = FakeCloud()
         informer = Informer(self.plane.client("cloud-controller-manager"), (Service, Node))
         informer.list_initially()
-        self.controller = ServiceController(informer, self.cloud, workers=workers, version=version)
+        self.controller = ServiceController(informer, self.cloud, workers=workers, ready_only=ready_only)
 
     def told(self):
         entries = self.store.events.entries
@@ -118,11 +118,9 @@ def test_a_node_that_may_not_be_behind_balancers_is_taken_out(cluster, change):
     assert cluster.told()[-1] == ("UpdatedLoadBalancer", 22)
 
 
-@pytest.mark.parametrize(
-    ("version", "members"), [((1, 26), ["n1", "n3"]), ((1, 27), ["n1", "n2", "n3"]), (None, ["n1", "n2", "n3"])]
-)
-def test_a_node_that_is_not_ready_stays_a_member_from_1_27_on(version, members):
-    cluster = Cluster(version)
+@pytest.mark.parametrize(("ready_only", "members"), [(True, ["n1", "n3"]), (False, ["n1", "n2", "n3"])])
+def test_a_node_that_is_not_ready_stays_a_member_unless_readiness_decides(ready_only, members):
+    cluster = Cluster(ready_only)
     cluster.store.create(service(type="LoadBalancer"))
     cluster.run(20)
     cluster.plane.kubelet("n2").power_off()
