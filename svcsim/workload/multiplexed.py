@@ -23,8 +23,9 @@ from svcsim.engine.timers import TimerFifo
 from svcsim.results.records import Outcome, RecordWriter
 from svcsim.units import S
 from svcsim.workload.server import Server
+from svcsim.workload.settings import WorkloadSettings
 from svcsim.workload.source import Source
-from svcsim.workload.workload import Resolve, Workload, WorkloadSettings
+from svcsim.workload.workload import Resolve, Workload
 
 MIN_CONNECT_TIMEOUT_NS = 20 * S
 """How long a connection attempt goes on, however soon its requests give up."""
@@ -66,13 +67,13 @@ class MultiplexedWorkload(Workload):
     def _find_connection(self, source: Source, request: Request) -> None:
         now = self._environment._now
         settings, multiplexing = self.settings, self._multiplexing
-        balancing = settings.balancing is not None
-        if balancing:
+        balancer = self._balancer
+        if balancer is not None:
             if source.resolved_until_ns < now and self.resolve is not None:
                 self._await_name(source, request)
                 return
-            self._choose(source, request)
-        channels = [each for each in source.channels if not balancing or each.destination == source.target]
+            balancer.choose(source, request)
+        channels = [each for each in source.channels if balancer is None or each.destination == source.target]
         for channel in channels:
             if len(channel.streams) < multiplexing.max_streams:
                 self._join(channel, request, now)
@@ -142,16 +143,17 @@ class MultiplexedWorkload(Workload):
         self._serve_all_waiting(source)
 
     def _release(self, connection: Connection, now_ns: int) -> None:
-        """A stream is free: for who waits first, or the connection was the last one's to be closed after."""
+        """A stream is free: for who waits first for this address, or the connection was the last one's to be closed after."""
         channel = cast(MultiplexedConnection, connection)
         source: Source = channel.tag
         if channel.leaving:
             self._close_if_idle(channel)
             return
-        waiting = source.waiting
-        while waiting and channel.open:
-            request = waiting.popleft()
-            if request.live:
+        if not channel.open:
+            return
+        for request in source.waiting:
+            if request.live and (self._balancer is None or source.chosen.get(request) == channel.destination):
+                source.waiting.remove(request)
                 channel.streams[request] = None
                 request.connection = channel
                 request.callbacks = self._hand_over
@@ -191,7 +193,7 @@ class MultiplexedWorkload(Workload):
         source: Source = channel.tag
         channel.request = None
         self._forget(source, channel)
-        if self.settings.balancing is not None and not channel.ready:
+        if self._balancer is not None and not channel.ready:
             source.failed.add(channel.destination)
         for request in channel.under_way:
             channel.streams.pop(request)
@@ -254,7 +256,7 @@ class MultiplexedWorkload(Workload):
 
     def _ask_again(self, source: Source) -> None:
         """A client that balances asks for the addresses anew when a connection is gone."""
-        if self.settings.balancing is not None and self.settings.resolve == "interval":
+        if self._balancer is not None and self.settings.resolve == "interval":
             source.resolved_until_ns = min(source.resolved_until_ns, self._environment._now - 1)
 
     def _ping_if_silent(self, channel: MultiplexedConnection) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from svcsim.datapath.connection import CONNECT, DNS, WAIT, Connection, Request
 from svcsim.datapath.network import Network
@@ -19,54 +18,10 @@ from svcsim.engine.streams import Stream
 from svcsim.engine.timers import TimerFifo
 from svcsim.linux.packet import TCP, UDP
 from svcsim.results.records import Flag, Outcome, RecordWriter
-from svcsim.workload.extra_attempts import Budget, ExtraAttempts, Hedging
+from svcsim.workload.balancing import Balancer
+from svcsim.workload.extra_attempts import ExtraAttempts
+from svcsim.workload.settings import WorkloadSettings
 from svcsim.workload.source import FOREVER_NS, Source
-
-DEFAULT_RETRY_ON = frozenset({Outcome.REFUSED, Outcome.RESET, Outcome.CONNECT_TIMEOUT, Outcome.NO_ROUTE})
-
-
-Balancing = Literal["pick_first", "round_robin", "random"]
-"""How a client chooses among the addresses of a name, as gRPC's load balancing policies are called."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often and when a failed request is tried again: wait base x factor^n up to `max_ns`, shortened by up to `jitter`."""
-
-    attempts: int = 1
-    base_ns: int = 0
-    factor: float = 2.0
-    max_ns: int = 10_000_000_000
-    jitter: float = 0.0
-    on: frozenset[Outcome] = DEFAULT_RETRY_ON
-    budget: Budget | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadSettings:
-    """What a workload does, as the scenario says it."""
-
-    name: str
-    index: int
-    protocol: int
-    port: int
-    timeout_ns: int
-    connect_timeout_ns: int | None = None
-    keepalive: bool = False
-    pool_limit: int | None = None
-    requests_per_connection: int | None = None
-    server_closes: bool = False
-    retries: Retries = field(default_factory=Retries)
-    hedging: Hedging | None = None
-    waiting_limit: int | None = None
-    resolve: Literal["connection", "interval", "once", "never"] = "never"
-    resolve_interval_ns: int = 30_000_000_000
-    balancing: Balancing | None = None
-    http: tuple[str, str] = ("", "/")
-    """Host and path of its requests, for who routes by them."""
-    unresolved: Outcome = Outcome.DNS_FAILURE
-    """How a request ends whose client gets no address."""
-
 
 _NEW_CONNECTION, _RESOLVED, _CROSS_NODE, _HAIRPIN = map(
     int, (Flag.NEW_CONNECTION, Flag.RESOLVED, Flag.CROSS_NODE, Flag.HAIRPIN)
@@ -82,7 +37,7 @@ class Workload:
     """The traffic of one entry under `workloads:`; implements `svcsim.datapath.connection.Client`."""
 
     __slots__ = (
-        "_again", "_choices", "_clock", "_connect_timers", "_environment", "_extra", "_hand_over", "_records", "_redraw",
+        "_again", "_balancer", "_clock", "_connect_timers", "_environment", "_extra", "_hand_over", "_records", "_redraw",
         "_timers", "ended", "failures", "network", "on_end", "resolve", "settings", "sources", "started",
     )
 
@@ -104,7 +59,9 @@ class Workload:
         if settings.connect_timeout_ns is not None and settings.connect_timeout_ns < settings.timeout_ns:
             self._connect_timers = TimerFifo(self._clock, settings.connect_timeout_ns, self._connect_time_out)
         self._redraw = Stream(seed, f"workload/{settings.name}/attempts")
-        self._choices = Stream(seed, f"workload/{settings.name}/balancing")
+        self._balancer: Balancer | None = None
+        if settings.balancing is not None:
+            self._balancer = Balancer(settings.balancing, Stream(seed, f"workload/{settings.name}/balancing"))
         self._again: Step = (self._on_retry,)
         self._hand_over: Step = (self._on_hand_over,)
         self._extra: ExtraAttempts | None = None
@@ -139,6 +96,8 @@ class Workload:
 
     def _cancel(self, request: Request) -> None:
         """The client got its answer elsewhere and waits no longer for this attempt."""
+        if self._balancer is not None:
+            self._balancer.ended(request)
         request.live = False
         request.deadline_ns = 0
         if request.phase == WAIT:
@@ -183,30 +142,16 @@ class Workload:
             else:
                 self._find_connection(source, request)
 
-    def _choose(self, source: Source, request: Request) -> Connection | None:
-        """Let a client that balances on its own choose an address; returns a kept connection to it that is free."""
-        targets = [address for address in source.targets if address not in source.failed] or list(source.targets)
-        if not targets:
-            return None  # it knows one address alone
-        policy = self.settings.balancing
-        if policy == "round_robin":
-            place = source.turn % len(targets)
-            source.turn += 1
-        else:
-            uniform = self._choices.uniform(request.sequence, request.attempt) if policy == "random" else 0.0
-            place = int(uniform * len(targets))
-        source.target = targets[place]
-        now = self._environment._now
-        return next((each for each in source.idle if each.destination == source.target and each.free_at_ns <= now), None)
-
     def _find_connection(self, source: Source, request: Request) -> None:
         now = self._environment._now
         idle = source.idle
-        if self.settings.balancing is not None:
+        balancer = self._balancer
+        if balancer is not None:
             if source.resolved_until_ns < now and self.resolve is not None:
                 self._await_name(source, request)
                 return
-            kept = self._choose(source, request)
+            balancer.choose(source, request)
+            kept = next((each for each in idle if each.destination == source.target and each.free_at_ns <= now), None)
             if kept is not None:
                 idle.remove(kept)
                 self._send(kept, request, now)
@@ -223,10 +168,12 @@ class Workload:
                 self._send(connection, request, now)
                 return
         settings = self.settings
-        if settings.pool_limit is not None and source.opened >= settings.pool_limit:
+        if settings.pool_limit is not None and source.opened >= settings.pool_limit and not self._made_room(source, now):
             if settings.waiting_limit is not None and len(source.waiting) >= settings.waiting_limit:
                 self._end_attempt(request, Outcome.SHED, now)
                 return
+            if balancer is not None:
+                balancer.ended(request)  # it is nobody's until a connection is free
             request.phase = WAIT
             source.waiting.append(request)
             return
@@ -234,6 +181,20 @@ class Workload:
             self._await_name(source, request)
             return
         self._open(source, request, now)
+
+    def _made_room(self, source: Source, now: int) -> bool:
+        """Whether a full pool could close an idle connection to another address, the one used longest ago."""
+        if self._balancer is None or not source.idle or source.idle[0].free_at_ns > now:
+            return False
+        self._close(source.idle.popleft())
+        return True
+
+    def _close(self, connection: Connection) -> None:
+        connection.tag.opened -= 1
+        if connection.protocol == UDP:
+            self.network.datagrams.close(connection)
+        else:
+            self.network.handshakes.close(connection, by_client=not self.settings.server_closes)
 
     def _open(self, source: Source, request: Request, now: int) -> None:
         settings = self.settings
@@ -289,7 +250,7 @@ class Workload:
         """The connection will not be."""
         connection.deadline_ns = 0
         connection.tag.opened -= 1
-        if self.settings.balancing is not None:
+        if self._balancer is not None:
             connection.tag.failed.add(connection.destination)
         request = connection.request
         connection.request = None
@@ -299,6 +260,8 @@ class Workload:
 
     def answered(self, request: Request, finish_ns: int) -> None:
         """The answer is there at `finish_ns`."""
+        if self._balancer is not None:
+            self._balancer.ended(request)
         connection = request.connection
         outcome = request.status
         if outcome is not _OK:
@@ -335,11 +298,7 @@ class Workload:
         if keep and settings.requests_per_connection is not None and connection.used >= settings.requests_per_connection:
             keep = False
         if not keep:
-            source.opened -= 1
-            if connection.protocol == UDP:
-                self.network.datagrams.close(connection)
-            else:
-                self.network.handshakes.close(connection, by_client=not settings.server_closes)
+            self._close(connection)
             if source.waiting:
                 self._serve_waiting(source, now_ns)
             return
@@ -347,6 +306,8 @@ class Workload:
         while waiting:
             request = waiting.popleft()
             if request.live:
+                if self._balancer is not None:
+                    self._balancer.moved(request, connection.destination)
                 request.connection = connection
                 request.callbacks = self._hand_over
                 self.network.fabric.schedule(request, max(0, now_ns - self._environment._now))
@@ -384,7 +345,7 @@ class Workload:
         outcome = Outcome.REQUEST_TIMEOUT
         if phase == CONNECT:
             outcome = Outcome.CONNECT_TIMEOUT
-            if self.settings.balancing is not None:
+            if self._balancer is not None:
                 request.tag.failed.add(connection.destination)
         elif phase == DNS:
             outcome = Outcome.DNS_FAILURE
@@ -406,7 +367,7 @@ class Workload:
         request = connection.request
         connection.request = None
         now = self._environment._now
-        if self.settings.balancing is not None:
+        if self._balancer is not None:
             connection.tag.failed.add(connection.destination)
         self._discard(connection, now)
         if request is not None and request.live:
@@ -432,6 +393,8 @@ class Workload:
         request.deadline_ns = 0
         request.close_part(now_ns)
         self.failures += 1
+        if self._balancer is not None:
+            self._balancer.ended(request)
         connection = request.connection
         if connection is not None and connection.protocol == UDP and connection.request is None and outcome in (
             Outcome.REFUSED, Outcome.NO_ROUTE
@@ -540,3 +503,5 @@ class Workload:
             else:
                 self.network.handshakes.close(connection)
         source.opened = 0
+        source.active.clear()
+        source.chosen.clear()

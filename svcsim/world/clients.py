@@ -24,15 +24,18 @@ from svcsim.linux.packet import PROTOCOL_NUMBER
 from svcsim.results.records import Outcome, RecordWriter
 from svcsim.scenario.address import Destination
 from svcsim.scenario.model import Scenario
-from svcsim.scenario.workload import ClientResolver, From
+from svcsim.scenario.resolving import ClientResolver
+from svcsim.scenario.workload import From
 from svcsim.scenario.workload import Workload as WorkloadModel
+from svcsim.workload.balancing import Balancing
 from svcsim.workload.closedloop import ClosedLoop
 from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import MultiplexedWorkload, Multiplexing
 from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.resolving import Resolvers
+from svcsim.workload.settings import Retries, WorkloadSettings
 from svcsim.workload.source import FOREVER_NS, Source
-from svcsim.workload.workload import Retries, Workload, WorkloadSettings
+from svcsim.workload.workload import Workload
 from svcsim.world.environments import Environments
 from svcsim.world.naming import Naming
 
@@ -116,7 +119,7 @@ class Clients:
             waiting_limit=connections.waiting_limit,
             resolve=model.resolve.policy if connections.multiplexed is None or policy != "connection" else "interval",
             resolve_interval_ns=model.resolve.interval_ns if policy != "connection" else 0,
-            balancing=model.balancing,
+            balancing=_balancing(model),
             http=("", "/") if model.to is None else (model.to.host, model.to.path or "/"),
             unresolved=Outcome.NO_VARIABLE if self._to(model).is_variable else Outcome.DNS_FAILURE,
             retries=Retries(
@@ -448,6 +451,14 @@ def _noted(source: Source, group: _Group, addresses: Sequence[int]) -> Sequence[
         source.targets = tuple(addresses)
         source.failed = set()
     return addresses
+
+
+def _balancing(model: WorkloadModel) -> Balancing | None:
+    """How a workload's clients choose among addresses; None where they take one and stay."""
+    stated = model.balancing
+    if stated is None:
+        return None
+    return Balancing(stated.policy, stated.choice_count, stated.selection_method == "FULL_SCAN")
 
 
 def _multiplexing(model: WorkloadModel) -> Multiplexing | None:

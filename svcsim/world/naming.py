@@ -27,7 +27,7 @@ from svcsim.kube.store import Change, Event, Store
 from svcsim.kube.timings import Timings
 from svcsim.linux.address import parse_address
 from svcsim.scenario.model import Scenario
-from svcsim.scenario.workload import ClientResolver
+from svcsim.scenario.resolving import ClientResolver
 from svcsim.units import S
 from svcsim.workload import distributions
 from svcsim.workload.name_server import NameService

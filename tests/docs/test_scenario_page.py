@@ -18,8 +18,8 @@ from svcsim.scenario.expansion import variants
 from svcsim.scenario.faults import VERBS
 from svcsim.scenario.kubernetes import MODES, SCHEDULERS
 from svcsim.scenario.quantities import spelling
+from svcsim.scenario.retries import FAILURES
 from svcsim.scenario.target import KINDS as TARGETS
-from svcsim.scenario.workload import FAILURES
 from svcsim.units import bandwidth_bit_per_s, duration_ns, rate_per_s, size_bytes
 from svcsim.world import build
 from tests.docs.pages import ROOT, blocks, page, sections

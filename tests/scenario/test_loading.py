@@ -13,8 +13,8 @@ from svcsim.scenario import Scenario, load, loads, resolved_yaml
 from svcsim.scenario.cluster import Nodes, expand
 from svcsim.scenario.expect import metric_name, parse_window
 from svcsim.scenario.kubernetes import SCHEDULERS, Kubernetes
+from svcsim.scenario.retries import FAILURES
 from svcsim.scenario.run import Run
-from svcsim.scenario.workload import FAILURES
 from svcsim.units import MS, S
 from svcsim.yamldump import dump
 from tests.scenario.samples import MANIFESTS, sample

@@ -9,8 +9,9 @@ from svcsim.workload import arrivals, distributions
 from svcsim.workload.closedloop import ClosedLoop
 from svcsim.workload.multiplexed import MultiplexedWorkload
 from svcsim.workload.openloop import OpenLoop
+from svcsim.workload.settings import WorkloadSettings
 from svcsim.workload.source import Source
-from svcsim.workload.workload import Workload, WorkloadSettings
+from svcsim.workload.workload import Workload
 from tests.datapath.small_world import VIP
 
 

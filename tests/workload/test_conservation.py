@@ -18,7 +18,7 @@ from svcsim.workload import distributions
 from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import Multiplexing
 from svcsim.workload.server import Server, ServerProfile
-from svcsim.workload.workload import Retries
+from svcsim.workload.settings import Retries
 from tests.datapath.directors import Captured, Director
 from tests.datapath.small_world import Route, SmallWorld
 from tests.workload.bench_of_clients import closed_loop, open_loop, source_on, workload

@@ -10,7 +10,7 @@ from svcsim.units import MS, S
 from svcsim.workload.extra_attempts import SLICES, Budget, Hedging, Latencies, RetryBudget
 from svcsim.workload.multiplexed import Multiplexing
 from svcsim.workload.server import ServerProfile
-from svcsim.workload.workload import Retries
+from svcsim.workload.settings import Retries
 from tests.datapath.small_world import SmallWorld
 from tests.workload.bench_of_clients import closed_loop, open_loop, rows, workload
 

@@ -7,7 +7,7 @@ from svcsim.datapath.fabric import FabricSettings
 from svcsim.linux.packet import UDP, Verdict
 from svcsim.results.records import Outcome
 from svcsim.units import MS, US, S
-from svcsim.workload.workload import Retries
+from svcsim.workload.settings import Retries
 from tests.datapath.small_world import SmallWorld
 from tests.workload.bench_of_clients import closed_loop, open_loop, outcomes, rows, source_on, workload
 

@@ -1,0 +1,46 @@
+"""How a client itself chooses among all addresses of a name; policies are called as gRPC's and Envoy's are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_serializer, model_validator
+
+from svcsim.scenario.quantities import Part
+
+MAX_CHOICES = 10
+"""More are not compared (gRPC A48)."""
+
+
+class Balancing(Part):
+    """A policy; a bare name is one with its defaults."""
+
+    policy: Literal["pick_first", "round_robin", "random", "least_request"]
+    """Which address: the first, the next, any, or of a few the one with the fewest requests of this client."""
+    choice_count: Annotated[int, Field(ge=2, le=MAX_CHOICES)] = 2
+    """So many addresses, drawn at random, does `least_request` compare."""
+    selection_method: Literal["N_CHOICES", "FULL_SCAN"] = "N_CHOICES"
+    """Whether `least_request` compares so many, or all."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {"policy": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _of_its_policy(self) -> Self:
+        given = self.model_fields_set
+        if self.policy != "least_request" and given & {"choice_count", "selection_method"}:
+            raise ValueError(f"'choiceCount' and 'selectionMethod' are for least_request, not for {self.policy}")
+        if self.selection_method == "FULL_SCAN" and "choice_count" in given:
+            raise ValueError("FULL_SCAN compares all addresses: leave 'choiceCount' out")
+        return self
+
+    @model_serializer
+    def _written(self) -> str | dict[str, Any]:
+        given: dict[str, Any] = {}
+        if self.selection_method != "N_CHOICES":
+            given["selectionMethod"] = self.selection_method
+        elif self.choice_count != 2:
+            given["choiceCount"] = self.choice_count
+        return {"policy": self.policy, **given} if given else self.policy
