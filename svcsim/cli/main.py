@@ -6,6 +6,7 @@ interruption.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -38,6 +39,8 @@ COMMANDS = {
 """Each command and its line in the help: a module of the same name holds it, a hyphen being an underscore there."""
 
 INTERRUPTED = 130
+SELDOM = 300_000
+"""After how many new objects a command looks for cycles; a simulation does not at all (`World.run`)."""
 
 
 class Commands(click.Group):
@@ -89,7 +92,13 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point: run a command and leave with its exit code."""
-    sys.exit(run())
+    # Modules and models are tens of thousands of objects that all stay: looking for cycles among them on the way in and once more
+    # on the way out would be a fifth of a short command's time.
+    gc.set_threshold(SELDOM)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # the search for plugins imports importlib.metadata
+    code = run()
+    gc.freeze()
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
-import multiprocessing.sharedctypes
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from svcsim.results.comparison import Comparison
 from svcsim.results.result import Result
 from svcsim.scenario.expansion import variants
 from svcsim.scenario.model import Scenario
+from svcsim.scenario.unmeasured import unmeasured_costs
 from svcsim.spelling import nearest
 from svcsim.world import build
 
@@ -87,6 +87,9 @@ def run_all(
         results[job.number] = result
         if on_end is not None:
             on_end(job, result)
+    count = unmeasured_costs(variant for _, variant in work)
+    for result in results.values():
+        result.provenance = replace(result.provenance, unmeasured_costs=count)
     return Comparison([results[number] for number in sorted(results)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -242,7 +243,8 @@ class World:
         duration_ns = self.scenario.run.duration_ns
         self._begin()
         collecting = gc.isenabled()
-        gc.collect()
+        if len(_standing) > 1:
+            gc.collect()  # worlds that nobody needs any more are full of cycles, and what is frozen stays
         gc.freeze()
         gc.disable()
         try:
@@ -444,6 +446,10 @@ class World:
         self.proxies.without_ipvs.add(name)
 
 
+_standing: weakref.WeakSet[World] = weakref.WeakSet()
+"""The worlds that are in memory."""
+
+
 def build(
     scenario: Scenario, seed: int | None = None, *, label: str = "", replication: int = 0, discovery: bool = False,
     captures: CapturePlan | None = None,
@@ -457,7 +463,9 @@ def build(
     gc.disable()  # a large cluster is millions of objects that all stay
     try:
         chosen = scenario.run.seed if seed is None else seed
-        return World(scenario, chosen, label, replication, discovery=discovery, captures=captures)
+        world = World(scenario, chosen, label, replication, discovery=discovery, captures=captures)
+        _standing.add(world)
+        return world
     finally:
         if collecting:
             gc.enable()
