@@ -123,7 +123,8 @@ ENTRIES = (
         "05-least-connection", answers.least_connection, endpoint_balance,
         "k/k#79213: four clients on four nodes, one connection each, all on one of two pods; counts are a node's own.",
         "Answers of each pod over the mean, a dot a pod and run",
-        "the patch in which the order of pods ceased to be the same on all nodes: 1.30 is taken, by the date of the change\n([k/k#121744](https://github.com/kubernetes/kubernetes/pull/121744)).",
+        "the release in which the order of pods ceased to be the same on all nodes; by the date of "
+        "[the change](https://github.com/kubernetes/kubernetes/pull/121744) it is 1.30.",
     ),
     Entry(
         "06-round-robin-uneven", answers.round_robin_uneven, endpoint_balance,
