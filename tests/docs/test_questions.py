@@ -8,6 +8,7 @@ import svcsim
 from svcsim.results.expectations import evaluate
 from svcsim.scenario.examples import examples
 from tests.docs.questions.page import ENTRIES, FIGURES, FOLDER, HEAD, PAGE, Entry, outcome, shown
+from tests.world.laws import conserved
 
 MOST_BYTES = 40_000
 
@@ -18,6 +19,8 @@ def test_a_question_is_answered_as_documented_and_the_page_says_what_the_run_giv
     assert scenario.expect
     broken = [str(verdict) for verdict in evaluate(scenario.expectations(), outcome(entry.slug)) if not verdict.holds]
     assert broken == []
+    for result in outcome(entry.slug).results:
+        conserved(result)
     assert shown(PAGE.read_text(encoding="utf-8"))[int(entry.slug[:2])] == entry.text()
 
 

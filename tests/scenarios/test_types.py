@@ -16,6 +16,7 @@ from svcsim.scenario.expansion import variants
 from svcsim.units import S
 from svcsim.world import build
 from tests.scenarios import pages
+from tests.world.laws import conserved
 
 FOLDER = Path(__file__).parents[2] / "scenarios" / "types"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -41,6 +42,8 @@ def test_what_is_documented_of_a_kind_is_what_its_scenario_shows(name):
     assert len(scenario.expect) >= 2
     broken = [verdict.text for verdict in evaluate(scenario.expectations(), outcome(name)) if not verdict.holds]
     assert broken == []
+    for result in outcome(name).results:
+        conserved(result)
 
 
 @pytest.mark.parametrize("name", NAMES)

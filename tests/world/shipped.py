@@ -10,6 +10,10 @@ from svcsim.scenario.expansion import Variant, variants
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+NESTED = tuple(sorted(
+    path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("*/**/*.yaml") if "manifests" not in path.parts
+))
+"""Those in folders, of one subject each."""
 EARLY_S, APART_S, LASTS_S, DURATION_S = 2, 3, 2, 10
 QUICKLY = {"nodeMonitorGrace": "2s", "nodeMonitorPeriod": "500ms", "leaseRenew": "500ms", "nodeBoot": "1s"}
 
