@@ -1,32 +1,30 @@
-"""The documentation as a site: Sphinx reads the Markdown pages of this folder as they are. `make docs` builds it.
+"""The documentation as a site: Sphinx reads the Markdown pages and the notebooks as they are. `make docs` builds it.
 
-Two directives draw what the program itself knows: `command-help`, the help of every command, and `scenario-schema`.
+Notebooks are shown with the outputs that they are saved with; nothing is executed.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import click
-from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from svcsim.cli.main import COMMANDS, cli
 from svcsim.scenario import json_schema
 from svcsim.version import __version__
 
 project = "svcsim"
 author = "the authors of svcsim"
 release = version = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["README.md", "_build"]
-source_suffix = {".md": "markdown"}
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
+exclude_patterns = ["README.md", "_build", "**.ipynb_checkpoints"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nb_execution_mode = "off"
 root_doc = "index"
 default_role = "literal"
 suppress_warnings = ["misc.highlighting_failure", "toc.empty_glob"]
@@ -44,49 +42,26 @@ html_theme = "furo"
 html_title = f"svcsim {__version__}"
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {"sidebar_hide_name": False, "navigation_with_keys": True}
 pygments_style = "friendly"
 pygments_dark_style = "native"
 
 
-_COLUMNS = 94
-"""So wide is a block of code on a page."""
+_NOTEBOOK = re.compile(r"\[([^\[\]\n]*)\]\((?:\.\./notebooks/)?(\w+)\.ipynb\)")
 
 
-class CommandHelp(SphinxDirective):
-    """The help of every command, each in a section of its own, as `svcsim COMMAND --help` prints it."""
-
-    has_content: ClassVar[bool] = False
-
-    def run(self) -> list[nodes.Node]:
-        """A section a command."""
-        names = cli.context_settings["help_option_names"]
-        top = click.Context(cli, info_name="svcsim", terminal_width=_COLUMNS, help_option_names=names)
-        return [_section(name, _help(name, top)) for name in COMMANDS]
+def linked_notebooks(app: Sphinx, docname: str, source: list[str]) -> None:
+    """A link to a notebook leads to its page; pages name the file beside docs/, of which docs/notebooks is a link."""
+    source[0] = _NOTEBOOK.sub(r"{doc}`\1 </notebooks/\2>`", source[0])
 
 
-def _help(name: str, top: click.Context) -> str:
-    command = cli.get_command(top, name)
-    assert command is not None
-    return command.get_help(click.Context(command, parent=top, info_name=name))
-
-
-def _section(name: str, text: str) -> nodes.section:
-    section = nodes.section(ids=[f"help-{name}"])
-    section += nodes.title(text=f"svcsim {name}")
-    section += nodes.literal_block(text, text, language="text")
-    return section
-
-
-class ScenarioSchema(SphinxDirective):
-    """The JSON Schema of the scenario file, as `svcsim schema` prints it."""
-
-    has_content: ClassVar[bool] = False
-
-    def run(self) -> list[nodes.Node]:
-        """One block."""
-        text = json.dumps(json_schema(), indent=2, ensure_ascii=False)
-        return [nodes.literal_block(text, text, language="json")]
+def schema_file(app: Sphinx, error: Exception | None) -> None:
+    """The JSON Schema of the scenario file, at an address that an editor can be given."""
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False)
+    (app.outdir / "scenario.schema.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def indented_code(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -102,6 +77,6 @@ def indented_code(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
-    app.add_directive("command-help", CommandHelp)
-    app.add_directive("scenario-schema", ScenarioSchema)
+    app.connect("source-read", linked_notebooks)
+    app.connect("build-finished", schema_file)
     app.connect("autodoc-process-docstring", indented_code)
