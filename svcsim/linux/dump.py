@@ -13,9 +13,10 @@ from typing import Literal
 from svcsim.errors import InputError, Problem
 from svcsim.linux.ipset import IpSet, SetsReader
 from svcsim.linux.ipvs.saved import Key, SavedService, ServicesReader
-from svcsim.linux.netfilter.reading import NO_VERDICT, TablesReader, rules_of
+from svcsim.linux.netfilter.reading import TablesReader, rules_of
 from svcsim.linux.netfilter.rules import Goto, Jump, NoVerdict, Rule, Table, UnknownMatch, UnknownTarget
 from svcsim.linux.netfilter.save import BUILT_IN, family_of
+from svcsim.linux.netfilter.target_options import NO_VERDICT
 from svcsim.linux.nftables.dump import ListingError, TableDump, TableReader
 from svcsim.linux.nftables.ruleset import RandomVerdict, UnknownExpression, UnknownStatement, Verdict
 

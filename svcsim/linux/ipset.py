@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from svcsim.linux.address import Prefix, format_address, parse_address
-from svcsim.linux.netfilter.reading import protocol_number
 from svcsim.linux.netfilter.text import protocol_text
+from svcsim.linux.protocols import protocol_number
 
 BITMAP_OPTIONS = "range 0-65535"
 HASH_OPTIONS = "family {family} hashsize 1024 maxelem 65536"

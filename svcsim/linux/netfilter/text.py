@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from svcsim.linux.address import Prefix, format_address, format_endpoint
-from svcsim.linux.netfilter.reading import PROTOCOLS, parse, parse_rule
+from svcsim.linux.netfilter.reading import parse, parse_rule
 from svcsim.linux.netfilter.rules import (
     Accept,
     AddressType,
@@ -55,6 +55,7 @@ from svcsim.linux.netfilter.rules import (
     UnknownMatch,
     UnknownTarget,
 )
+from svcsim.linux.protocols import PROTOCOLS
 
 __all__ = [
     "match_text", "parse", "parse_rule", "ports_text", "protocol_text", "render", "render_rule", "render_table", "target_text",

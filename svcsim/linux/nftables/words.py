@@ -12,7 +12,6 @@ import re
 from typing import Literal, cast
 
 from svcsim.linux.address import Address, Prefix, parse_address, parse_endpoint
-from svcsim.linux.netfilter.reading import protocol_number
 from svcsim.linux.nftables.ruleset import (
     AddressField,
     AddressMatch,
@@ -49,6 +48,7 @@ from svcsim.linux.nftables.ruleset import (
     VerdictKind,
     Written,
 )
+from svcsim.linux.protocols import protocol_number
 
 _WORD = re.compile(r'"[^"]*"|[{},;]|[^\s{},;"]+')
 _HANDLE = re.compile(r"\s*# handle \d+$")
