@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_serializer, model_validator
 
+from svcsim.kube.api.service import Service
+from svcsim.scenario.address import Destination
 from svcsim.scenario.quantities import Part
 
 MAX_CHOICES = 10
@@ -44,3 +46,13 @@ class Balancing(Part):
         elif self.choice_count != 2:
             given["choiceCount"] = self.choice_count
         return {"policy": self.policy, **given} if given else self.policy
+
+
+def why_one_address(to: Destination, service: Service | None) -> str:
+    """Why a client that balances has nothing to choose from; empty where it may have, or nobody knows."""
+    if to.is_node_port or to.is_address or to.is_variable:
+        return f"{to} is one address"
+    if service is None or service.spec.is_headless or service.spec.type == "ExternalName":
+        return ""
+    name = service.metadata.name
+    return f"Service {name} has one address, its cluster IP; a headless one (clusterIP: None) has one for each pod"

@@ -18,6 +18,7 @@ from svcsim.kube.kinds import KubeObject
 from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.store import InvalidError
 from svcsim.scenario.address import Destination
+from svcsim.scenario.balancing import why_one_address
 from svcsim.scenario.faults import Apply, Fault, Scale
 from svcsim.scenario.history import mistakes_of_version, notes_of_version
 from svcsim.scenario.model import Scenario
@@ -172,10 +173,24 @@ class _Checks:
             elif workload.to is not None:
                 yield from self._destination(workload.to, namespace, (*path, "to"), node_names)
             yield from self._family(workload, path)
+            if workload.balancing is not None:
+                self._balancing(workload, namespace)
             if workload.start_ns >= duration_ns:
                 yield self.places.problem((*path, "start"), f"the run ends before, after {duration_text(duration_ns)}")
             if workload.connect_timeout_ns is not None and workload.connect_timeout_ns > workload.timeout_ns:
                 self.notes.append(f"workload {workload.name}: connectTimeout is longer than timeout and never takes effect")
+
+    def _balancing(self, workload: Workload, namespace: str) -> None:
+        """Whether a client that balances has more than one address to choose from."""
+        to = workload.target
+        if to is None:
+            return
+        meant = to.services(namespace, self.scenario.kubernetes.dns.domain)
+        key = next((key for key in meant if self._may_mean(key, meant[0])), None)
+        service = self._of_kind("service").get("/".join(key)) if key is not None else None
+        why = why_one_address(to, service if isinstance(service, Service) else None)
+        if why:
+            self.notes.append(f"workload {workload.name}: balancing has nothing to choose from: {why}")
 
     def _published_by_an_ingress(self, workload: Workload, path: DataPath) -> Iterator[Problem]:
         """Whether an Ingress, of now or later, is for the host that a workload asks."""

@@ -4,6 +4,7 @@ import pickle
 import time
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -178,6 +179,35 @@ def test_what_is_odd_but_possible_becomes_a_note() -> None:
         "faults[0] (cluster DNS down) comes at 2m, when the run of 1m is over",
         "servers[0]: no pod has the labels {'app': 'wep'}",
     )
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("http://web", "Service web has one address, its cluster IP; a headless one (clusterIP: None) has one for each pod"),
+        ("http://10.96.0.10", "http://10.96.0.10:80 is one address"),
+        ("nodePort://web", "nodePort://web:80 is one address"),
+        ("http://pods:8080", None),
+    ],
+)
+def test_who_balances_over_one_address_is_told(to: str, why: str | None) -> None:
+    pods = "spec: {clusterIP: None, selector: {app: web}, ports: [{port: 8080}]}"
+    manifests = MANIFESTS.replace("spec: {selector", "spec: {type: NodePort, selector")
+    manifests += f"  - {{apiVersion: v1, kind: Service, metadata: {{name: pods}}, {pods}}}\n"
+    notes = loads(f"workloads: [{{to: '{to}', balancing: least_request}}]\n" + manifests).notes
+    assert notes == (() if why is None else (f"workload load: balancing has nothing to choose from: {why}",))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["round_robin", "least_request", {"policy": "least_request", "choiceCount": 3},
+     {"policy": "least_request", "selectionMethod": "FULL_SCAN"}],
+)
+def test_a_balancing_policy_is_written_as_short_as_it_was_read(written: object) -> None:
+    scenario = sample(workloads=[{"balancing": written}])
+    again = yaml.safe_load(resolved_yaml(scenario))["workloads"][0]["balancing"]
+    assert again == written
+    assert sample(workloads=[{"balancing": again}]).workloads == scenario.workloads
 
 
 def test_a_workload_may_name_what_a_fault_or_the_generator_makes() -> None:

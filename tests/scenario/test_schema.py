@@ -4,6 +4,7 @@ import jsonschema
 import pytest
 
 from svcsim.scenario import json_schema
+from tests.scenario.samples import sample
 
 SCHEMA = json_schema()
 
@@ -32,3 +33,17 @@ def test_durations_carry_their_unit_in_defaults_too() -> None:
     run = SCHEMA["$defs"]["Run"]["properties"]
     assert run["duration"]["default"] == "1m"
     assert SCHEMA["$defs"]["Network"]["properties"]["queue"]["default"] == "1MiB"
+
+
+@pytest.mark.parametrize(
+    "shorthand",
+    [
+        {"connections": "multiplexed"}, {"connections": {"multiplexed": True}},
+        {"connections": {"multiplexed": {"keepalive": "10s"}}}, {"balancing": "least_request"}, {"resolver": "musl"},
+        {"hedging": "30ms"}, {"retries": {"attempts": 3, "budget": "20%"}}, {"retries": {"attempts": 3, "budget": 0.2}},
+    ],
+    ids=str,
+)
+def test_an_editor_takes_the_short_ways_to_write_a_workload(shorthand: dict) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate({"workloads": [shorthand]})
+    sample(workloads=[shorthand])

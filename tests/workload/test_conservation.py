@@ -15,6 +15,7 @@ from svcsim.network.links import Link
 from svcsim.results.records import COLUMNS, RecordWriter
 from svcsim.units import MS, US, S
 from svcsim.workload import distributions
+from svcsim.workload.balancing import Balancing
 from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import Multiplexing
 from svcsim.workload.server import Server, ServerProfile
@@ -152,6 +153,7 @@ workloads = st.fixed_dictionaries(
         "waiting_limit": st.sampled_from([None, 0, 3]),
         "retries": st.sampled_from([Retries(), Retries(3, 10 * MS, jitter=0.5), Retries(5, budget=Budget(0.1, 2.0, 1 * S))]),
         "hedging": st.sampled_from([None, None, Hedging(4 * MS), Hedging(quantile=0.5)]),
+        "balancing": st.sampled_from([None, None, *map(Balancing, ("round_robin", "random", "least_request"))]),
     }
 )
 worlds = st.fixed_dictionaries(
@@ -179,6 +181,10 @@ class Story:
         self.sources = [
             source_on(world, name="a"), source_on(world, world.hosts[1].namespace, name="b"), source_on(world, outside.namespace),
         ]
+        if load_settings.get("balancing") is not None:
+            load_settings = {**load_settings, "port": 8080}
+            for source in self.sources:
+                source.targets = tuple(pod.address for pod in world.pods)
         self.load = workload(world, RecordWriter(), self.sources, seed, **load_settings)
         if closed:
             closed_loop(self.load, world, 5, 2 * MS, TRAFFIC_NS, seed)
@@ -198,6 +204,8 @@ class Story:
         assert counts.sent == counts.delivered + sum(counts.dropped.values())
         for source in self.sources:
             assert not source.waiting
+            assert not source.chosen
+            assert not source.active
             assert source.opened == len(source.idle) + len(source.channels)
             if self.load.settings.pool_limit is not None:
                 assert source.opened <= self.load.settings.pool_limit
