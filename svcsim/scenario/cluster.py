@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from svcsim.scenario.cloud import Cloud
 from svcsim.scenario.quantities import (
@@ -158,11 +158,17 @@ class Link(Part):
     loss: Share | None = None
 
 
+_A_NAME = {"type": "string"}
+
+
 class RouteIn(Part):
     """A route to an address of nobody's, such as a Service's external IP, with the nodes that it leads to."""
 
     to: IpAddress
-    via: Annotated[tuple[Name, ...], Field(min_length=1)]
+    via: Annotated[
+        tuple[Name, ...], Field(min_length=1),
+        WithJsonSchema({"anyOf": [_A_NAME, {"type": "array", "items": _A_NAME, "minItems": 1}]}, mode="validation"),
+    ]
     """Nodes by name; of several each connection takes one (equal-cost paths, by a hash of the flow)."""
 
     @model_validator(mode="before")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from svcsim.kube.kinds import KubeObject
@@ -207,7 +207,10 @@ class SetCondition(Fault):
     aims_at: ClassVar[str | None] = PODS
     condition: Targets
     type: Annotated[str, Field(min_length=1, max_length=317)]
-    status: Annotated[Literal["True", "False", "Unknown"], BeforeValidator(lambda v: str(v) if isinstance(v, bool) else v)]
+    status: Annotated[
+        Literal["True", "False", "Unknown"], BeforeValidator(lambda v: str(v) if isinstance(v, bool) else v),
+        WithJsonSchema({"enum": ["True", "False", "Unknown", True, False]}, mode="validation"),
+    ]
 
     @property
     def text(self) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model, field_validator, model_validator
 
 from svcsim.kube.features import feature_named
 from svcsim.kube.timings import Timings, load_timings
@@ -95,7 +95,9 @@ class Dns(Part):
 
     server: Literal["coredns", "kube-dns"] | None = None
     """Default: that of the Kubernetes version, coredns unless it is older than 1.13."""
-    version: Annotated[str, BeforeValidator(_dns_version)] | None = None
+    version: Annotated[
+        str, BeforeValidator(_dns_version), WithJsonSchema({"type": ["string", "number"]}, mode="validation"),
+    ] | None = None
     """Release of cluster DNS, such as `1.7`; default: new enough for what its Kubernetes has (1.7 came with 1.4)."""
     replicas: PositiveCount = 2
     domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=200)

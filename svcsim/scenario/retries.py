@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from svcsim.scenario.quantities import Duration, Factor, Part, PositiveDuration, RateOrZero, Share
 from svcsim.spelling import nearest
@@ -37,14 +37,23 @@ class Backoff(Part):
         return {"base": value} if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
+_SHORT_FOR = {"timeout": "request_timeout", "dns": "dns_failure", "busy": "server_busy"}
+
+
 def _failure(value: object) -> object:
     if not isinstance(value, str):
         return value
     name = re.sub(r"([a-z])([A-Z])", r"\1_\2", value).lower().replace("-", "_").replace(" ", "_")
-    name = {"timeout": "request_timeout", "dns": "dns_failure", "busy": "server_busy"}.get(name, name)
+    name = _SHORT_FOR.get(name, name)
     if name not in FAILURES:
         raise ValueError(f"{plain_kind(value)} is no failure to retry on{nearest(name, FAILURES, listed=10)}")
     return name
+
+
+Failure = Annotated[
+    FailureName, BeforeValidator(_failure), WithJsonSchema({"enum": [*FAILURES, *_SHORT_FOR]}, mode="validation"),
+]
+"""A failure by its name, or a short one."""
 
 
 class RetryBudget(Part):
@@ -89,7 +98,7 @@ class Retries(Part):
     attempts: Annotated[int, Field(ge=1, le=100)] = 1
     """Attempts in all, the first among them; 1 means no retry."""
     backoff: Backoff = Backoff()
-    on: tuple[Annotated[FailureName, BeforeValidator(_failure)], ...] = ("refused", "reset", "connect_timeout", "no_route")
+    on: tuple[Failure, ...] = ("refused", "reset", "connect_timeout", "no_route")
     """Failures after which another attempt is made."""
     budget: RetryBudget | None = None
     """Of retries and hedges; default: no limit but `attempts`."""

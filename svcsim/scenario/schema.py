@@ -40,6 +40,9 @@ _SHORTHANDS: dict[str, tuple[dict[str, Any], ...]] = {
     "Proxy": (_TEXT,),
     "Nodes": (_NUMBER, {"type": "array", "items": {"$ref": "#/$defs/NodePool"}}),
     "Rtt": (_TEXT,),
+    "Cloud": ({"enum": ["external", "none"]},),
+    "IngressController": (_TEXT,),
+    "Trace": (_TEXT, {"type": "array", "items": {"type": "number", "minimum": 0}}),
     "Calibration": (_TEXT,),
     "Expect": (_TEXT,),
 }

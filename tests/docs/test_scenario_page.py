@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from svcsim.kube.kinds import KINDS
 from svcsim.kube.timings import timing_sources
@@ -22,7 +23,9 @@ from svcsim.scenario.retries import FAILURES
 from svcsim.scenario.target import KINDS as TARGETS
 from svcsim.units import bandwidth_bit_per_s, duration_ns, rate_per_s, size_bytes
 from svcsim.world import build
+from svcsim.yamlsource import parse
 from tests.docs.pages import ROOT, blocks, page, sections
+from tests.scenario.samples import plain
 
 PAGE = page("scenario.md")
 SECTIONS = {section.title.replace("`", ""): section for section in sections(PAGE)}
@@ -179,6 +182,15 @@ def test_each_example_loads_and_is_a_world_without_a_remark(example: str, beside
     assert [note for note in scenario.notes if "no pod has the labels" not in note] == []
     for variant in variants(scenario)[:1]:
         build(variant.scenario)
+
+
+def test_the_schema_takes_each_example() -> None:
+    validator = Draft202012Validator(SCHEMA)
+    mistakes = [
+        (document.root, error.json_path, error.message)
+        for example in EXAMPLES for document in parse(example, "example") for error in validator.iter_errors(plain(document.root))
+    ]
+    assert mistakes == []
 
 
 def test_examples_show_every_kind_of_fault_and_most_keys() -> None:

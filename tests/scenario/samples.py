@@ -39,3 +39,12 @@ def mistake(text: str, manifests: str = MANIFESTS, overrides: dict | None = None
     """The only thing that is wrong with a scenario."""
     [found] = mistakes(text, manifests, overrides)
     return found.removeprefix("s.yaml:")
+
+
+def plain(value: object) -> object:
+    """Data without the floats that remember their text, which a schema validator need not know."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return float(value) if isinstance(value, float) else value
