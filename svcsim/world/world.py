@@ -321,7 +321,7 @@ class World:
             ),
         )
 
-    # ---- what faults reach into (`svcsim.faults.acts.Machinery`) --------------------------------------------------------
+    # ---- what faults reach into (`svcsim.faults.stage.Machinery`) -------------------------------------------------------
 
     @property
     def store(self) -> Store:
