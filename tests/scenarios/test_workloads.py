@@ -67,3 +67,22 @@ def test_a_hedge_takes_the_slow_pod_out_of_the_tail_for_a_few_attempts_more():
     assert np.quantile(hedged.latency_ns, 0.99) < 0.5 * np.quantile(alone.latency_ns, 0.99)
     assert 1.02 < hedged.attempts.mean() < 1.4
     assert set(hedged.outcome) == {Outcome.OK}
+
+
+def test_only_clients_that_count_keep_requests_away_from_a_slow_pod():
+    def of_the_slow_pod(variant: str) -> tuple[float, float]:
+        """Which share of the later requests fails, and how many a second the pod answers."""
+        requests = measured("client-balancing", variant)
+        late = requests.start_ns > 15 * S
+        [slow] = set(requests.endpoint[requests.service_ns > 200 * MS])
+        answered = late & (requests.outcome == Outcome.OK) & (requests.endpoint == slow)
+        return float(np.mean(requests.outcome[late] != Outcome.OK)), np.count_nonzero(answered) / 15
+
+    for variant in ("cluster-ip", "pick_first", "round_robin"):
+        assert of_the_slow_pod(variant)[0] > 0.15
+    failed, least = of_the_slow_pod("least_request")
+    assert failed == 0
+    assert 300 / 16 < least < 40
+    failed, fewest = of_the_slow_pod("full_scan")
+    assert failed == 0
+    assert fewest < least
