@@ -79,7 +79,7 @@ def compare(
     stream = sys.stderr if json_path is not None and str(json_path) == "-" else sys.stdout
     ink = ink_for(stream)
     if not quiet:
-        click.echo(printable(header(scene_of(loaded), ink) + "\n", stream), file=stream)
+        click.echo(printable(header(scene_of(loaded, (task.scenario for task in tasks)), ink) + "\n", stream), file=stream)
     with Progress(len(tasks), loaded.run.duration_ns, quiet=quiet) as progress:
         runs = perform_all(tasks, processes=jobs, on_end=lambda task, run: progress.finish(task.job.name, run.requests))
     found = contrast(runs, figures, base, level)

@@ -100,7 +100,7 @@ def _simulate(
     expected = scenario.expectations()
     expectations = [each for each in expected if any(each.is_about(job.label) for job, _ in work)]
     ink = ink_for(tables)
-    say(header(scene_of(scenario), ink))
+    say(header(scene_of(scenario, (variant for _, variant in work)), ink))
     for note in scenario.notes:
         say(ink.dim(f"note: {note}"))
     for each in expected:

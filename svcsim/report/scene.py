@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from svcsim.calibration.costs import costs_of
+from collections.abc import Iterable
+
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import DaemonSet, Deployment, ReplicationController, StatefulSet
 from svcsim.report.terminal import Scene
 from svcsim.scenario.model import Scenario
+from svcsim.scenario.unmeasured import unmeasured_costs
 from svcsim.world.addressing import machines_of
 from svcsim.world.naming import dns_objects
 
 
-def scene_of(scenario: Scenario) -> Scene:
-    """Nodes, pods, Services, time and costs of a scenario."""
+def scene_of(scenario: Scenario, variants: Iterable[Scenario] = ()) -> Scene:
+    """Nodes, pods, Services, time and costs of a scenario; `variants` are those that are run, if others than itself."""
     nodes = len(machines_of(scenario))
     objects = [*scenario.objects, *dns_objects(scenario)]
     pods = sum(isinstance(obj, Pod) for obj in objects)
@@ -23,8 +25,6 @@ def scene_of(scenario: Scenario) -> Scene:
         elif isinstance(obj, DaemonSet):
             pods += nodes
     services = sum(isinstance(obj, Service) for obj in objects) + sum(generator.count for generator in scenario.services)
-    profile = scenario.calibration.load()
-    bases = profile.bases(costs_of(profile, scenario.kubernetes.mode, scenario.kubernetes.proxy.backend).mode_key)
     return Scene(
         scenario=scenario.name,
         nodes=nodes,
@@ -32,7 +32,7 @@ def scene_of(scenario: Scenario) -> Scene:
         services=services,
         duration_ns=scenario.run.duration_ns,
         seed=scenario.run.seed,
-        profile=profile.name,
-        unmeasured_costs=sum(count for basis, count in bases.items() if str(basis) != "measured"),
+        profile=scenario.calibration.load().name,
+        unmeasured_costs=unmeasured_costs(tuple(variants) or (scenario,)),
         replications=scenario.run.replications,
     )

@@ -62,7 +62,8 @@ class Provenance:
     seed: int = 0
     profile: str = ""
     unmeasured_costs: int = 0
-    """Entries of the profile that took part and are derived, published or assumed rather than measured."""
+    """Entries of the profile that took part in this run, or in any that it is compared with, and are derived, published or
+    assumed rather than measured."""
     svcsim: str = ""
     python: str = ""
     numpy: str = ""
