@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_read_is_said_so(tmp_path) -> None:
 
 
 def test_an_endless_file_is_refused_by_its_size(monkeypatch) -> None:
-    monkeypatch.setattr("svcsim.yamlsource.MAX_FILE_BYTES", 1 << 16)
+    monkeypatch.setattr("svcsim.yamlsource.text.MAX_FILE_BYTES", 1 << 16)
     with pytest.raises(InputError, match="larger than the limit"):
         read("/dev/zero")
 
