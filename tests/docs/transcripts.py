@@ -9,8 +9,11 @@ what they need of the repository. Lines of progress are left out.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,10 +21,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from svcsim.cli.main import run
 
 ROOT = Path(__file__).parents[2]
 _FENCED = re.compile(r"^```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`([\w./-]+\.(?:yaml|py|toml|txt))`[^`\n]*:\s*$")
+_WORD = r"""(?:[^\s'"|;&<>()$`\\]|'[^']*'|"[^"$`\\]*")+"""
+_PLAIN = re.compile(rf"(?P<call>svcsim(?: +{_WORD})*)(?: \| (?P<filter>[^;&|]+))?(?P<code>; echo \"exit code \$\?\")?")
+"""A call of svcsim, perhaps with a filter of its output, perhaps with its exit code told."""
 _PROGRESS = re.compile(r"^\d+ of \d+  .*requests\n", re.MULTILINE)
 _GENERATED = re.compile(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\b")
 _FIGURE = re.compile(r"(?<![\w.])[+-]?\d[\d,.]*( ?(ns|µs|us|ms|s|min|h|%)(?![a-z]))?")
@@ -58,7 +67,11 @@ def commands_of(body: str) -> list[tuple[str, str]]:
 
 
 class Stage:
-    """A folder in which the commands of a page run, with a `svcsim` on the path that is this one."""
+    """A folder in which the commands of a page run, with a `svcsim` on the path that is this one.
+
+    `svcsim` alone or before a pipe is called in this process, on one processor: what it prints is the same, and a process a
+    command would take longer to start than most commands run. All else is the shell's.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "svcsim"
@@ -70,10 +83,8 @@ class Stage:
             script = commands / name
             script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {call} "$@"\n', encoding="utf-8")
             script.chmod(0o755)
-        self._environment = {
-            **os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "NO_COLOR": "1",
-            "COLUMNS": "100", "LC_ALL": "C.UTF-8", "MPLBACKEND": "agg",
-        }
+        self._settings = {"NO_COLOR": "1", "COLUMNS": "100", "LC_ALL": "C.UTF-8", "MPLBACKEND": "agg"}
+        self._paths = {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
     def write(self, block: Block) -> None:
         """Write a block's file."""
@@ -83,11 +94,36 @@ class Stage:
 
     def output(self, command: str) -> str:
         """What a command prints, errors among it."""
+        plain = _PLAIN.fullmatch(command)
+        if not plain:
+            return _PROGRESS.sub("", self._of_shell(command))
+        code, told, printed = self._of_call(shlex.split(plain["call"])[1:])
+        if plain["filter"]:
+            printed = self._of_shell(plain["filter"], printed)
+        ended = f"exit code {code}\n" if plain["code"] else ""
+        return _PROGRESS.sub("", told + printed) + ended
+
+    def _of_shell(self, command: str, given: str | None = None) -> str:
+        environment = {**os.environ, **self._settings, **self._paths}
         done = subprocess.run(
-            ["bash", "-c", command], cwd=self.folder, env=self._environment, text=True, stdout=subprocess.PIPE,
+            ["bash", "-c", command], cwd=self.folder, env=environment, text=True, input=given, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, check=False,
         )
-        return _PROGRESS.sub("", done.stdout)
+        return done.stdout
+
+    def _of_call(self, arguments: list[str]) -> tuple[int, str, str]:
+        """(exit code, standard error, standard output)."""
+        told, printed = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        with (
+            mock.patch.dict(os.environ, self._settings), mock.patch("os.cpu_count", return_value=1),
+            contextlib.chdir(self.folder), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(told),
+        ):
+            code = run(arguments)
+        texts = []
+        for stream in (told, printed):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+        return code, texts[0], texts[1]
 
 
 def replayed(text: str, folder: Path) -> Iterator[tuple[str, str, str]]:
