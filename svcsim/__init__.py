@@ -111,7 +111,7 @@ def compare(
     from svcsim.errors import UsageError
     from svcsim.report.notebook import progress_of
     from svcsim.scenario.changed import changed
-    from svcsim.scenario.figures import figures_of
+    from svcsim.scenario.figures import check_comes, figures_of
     from svcsim.scenario.modes import compared
     from svcsim.spelling import nearest
     from svcsim.sweep.runs import jobs_of
@@ -125,6 +125,7 @@ def compare(
         raise UsageError(f"{loaded.name} compares nothing: say what, as in over={{'kubernetes.proxy': ['iptables', 'ipvs/rr']}}")
     figures = figures_of(loaded, metrics)
     tasks = [Task(job.number, job, variant, figures) for job, variant in jobs_of(loaded)]
+    check_comes((figure, task.scenario) for task in tasks for figure in figures)
     labels = list(dict.fromkeys(task.job.label for task in tasks))
     if base is not None and base not in labels:
         raise UsageError(f"there is no variant {base!r} to compare with{nearest(base, labels)}")

@@ -10,7 +10,7 @@ import importlib
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -80,6 +80,11 @@ class Contrasts:
     def figures(self) -> tuple[str, ...]:
         """The texts of the figures, in order."""
         return tuple(dict.fromkeys(row.figure.text for row in self.rows))
+
+    def with_samples(self) -> Contrasts:
+        """Without the figures that no run of any variant has a sample of."""
+        known = {row.figure.text for row in self.rows if not all(math.isnan(value) for value in row.values)}
+        return replace(self, rows=tuple(row for row in self.rows if row.figure.text in known))
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame, a row a figure and variant; values in the metric's unit (ns, share, count, ratio). Needs pandas."""

@@ -55,7 +55,7 @@ def compare(
     from svcsim.report.scene import scene_of
     from svcsim.report.terminal import header, ink_for, printable
     from svcsim.results.summary import dumps
-    from svcsim.scenario.figures import figures_of
+    from svcsim.scenario.figures import check_comes, figures_of
     from svcsim.scenario.loader import load
     from svcsim.sweep.runs import jobs_of
     from svcsim.sweep.tasks import Task, perform_all
@@ -71,6 +71,7 @@ def compare(
         raise UsageError(f"a figure is written as {', '.join(FIGURES)} (got {figure.name})")
     figures = figures_of(loaded, metrics)
     tasks = [Task(job.number, job, variant, figures) for job, variant in jobs_of(loaded)]
+    check_comes((figure, task.scenario) for task in tasks for figure in figures)
     labels = list(dict.fromkeys(task.job.label for task in tasks))
     if base is not None and base not in labels:
         from svcsim.spelling import nearest
@@ -83,14 +84,19 @@ def compare(
     with Progress(len(tasks), loaded.run.duration_ns, quiet=quiet) as progress:
         runs = perform_all(tasks, processes=jobs, on_end=lambda task, run: progress.finish(task.job.name, run.requests))
     found = contrast(runs, figures, base, level)
-    if not quiet:
-        click.echo(printable(contrasts_table(found, ink), stream), file=stream)
-    for sentence in dict.fromkeys(problem for run in runs for problem in run.problems):
-        click.echo(f"note: {sentence}", err=True)
-    if figure is not None:
+    problems = list(dict.fromkeys(problem for run in runs for problem in run.problems))
+    told = found.with_samples()
+    if told.rows and not quiet:
+        click.echo(printable(contrasts_table(told, ink), stream), file=stream)
+    if told.rows:
+        for sentence in problems:
+            click.echo(f"note: {sentence}", err=True)
+    if figure is not None and told.rows:
         from svcsim.report.figures.contrasts import contrasts_figure
         from svcsim.report.style import save_as
 
-        save_as(contrasts_figure(found), figure)
+        save_as(contrasts_figure(told), figure)
     if json_path is not None:
         write_text(json_path, dumps(document(found, runs, loaded.name)))
+    if not told.rows:
+        raise UsageError(f"no run has a sample of what was asked: {'; '.join(problems)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from concurrent.futures import Executor
 from pathlib import Path
@@ -79,6 +80,8 @@ def sweep(
             save(figure, folder / "figures" / slug(name))
     if not quiet:
         click.echo(f"results in {folder}")
+    if all(math.isnan(value) for row in swept.rows for value in row.found.values):
+        raise UsageError("no run has a sample of what was asked")
 
 
 def _points(settings: tuple[str, ...], points: Path | None, lhs: int | None, seed: int) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from svcsim.errors import UsageError
 from svcsim.results.measured import Figure
@@ -11,6 +11,7 @@ from svcsim.results.metrics import Question, metric_named
 from svcsim.scenario.expect import fault_reference, metric_name, parse_window
 from svcsim.scenario.model import Scenario
 from svcsim.spelling import nearest
+from svcsim.units import duration_text
 
 _FIGURE = re.compile(
     r"(?:(?P<workload>[a-z0-9][-a-z0-9.]*)\s*:\s*)?(?P<metric>[A-Za-z_][\w.]*(?:\(\d+(?:\.\d+)?\))?)"
@@ -28,9 +29,37 @@ def figures_of(scenario: Scenario, texts: Sequence[str] = ()) -> tuple[Figure, .
 
     UsageError for a text that is none, an unknown metric, workload or fault.
     """
-    wanted = list(texts) or [*STEADY, *(WITH_FAULTS if scenario.faults else ())]
+    comes = any(fault.at_ns < scenario.run.duration_ns for fault in scenario.faults)
+    wanted = list(texts) or [*STEADY, *(WITH_FAULTS if comes else ())]
     found = [figure_of(scenario, text) for text in wanted]
     return tuple({figure.text: figure for figure in found}.values())
+
+
+def check_comes(asked: Iterable[tuple[Figure, Scenario]]) -> None:
+    """Refuse a figure of what comes in none of the scenarios that it is asked of, before anything is run: UsageError."""
+    reasons: dict[str, list[str]] = {}
+    for figure, scenario in asked:
+        reasons.setdefault(figure.text, []).append(_why_never(figure, scenario))
+    for text, found in reasons.items():
+        if all(found):
+            raise UsageError(f"{text}: {found[0]}")
+
+
+def _why_never(figure: Figure, scenario: Scenario) -> str:
+    """Why no run of a scenario can have a sample of a figure, as far as its text tells; empty if it may."""
+    end_ns, asked = scenario.run.duration_ns, figure.question
+    over = f"when the run of {duration_text(end_ns)} is over"
+    if asked.start_ns is not None and asked.start_ns >= end_ns:
+        return f"the window begins at {duration_text(asked.start_ns)}, {over}"
+    if not figure.of.of_fault:
+        return ""
+    faults = scenario.faults if asked.fault is None else scenario.faults[asked.fault : asked.fault + 1]
+    if not faults:
+        return "there is no such fault"
+    if all(fault.at_ns >= end_ns for fault in faults):
+        at = duration_text(min(fault.at_ns for fault in faults))
+        return f"the fault comes at {at}, {over}" if len(faults) == 1 else f"all faults come at {at} or later, {over}"
+    return ""
 
 
 def figure_of(scenario: Scenario, text: str) -> Figure:

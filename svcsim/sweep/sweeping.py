@@ -32,7 +32,7 @@ from svcsim.errors import InputError, UsageError
 from svcsim.results.measured import Figure, Measured
 from svcsim.results.table import Rows, html_table
 from svcsim.scenario.changed import changed
-from svcsim.scenario.figures import figures_of
+from svcsim.scenario.figures import check_comes, figures_of
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.resolved import resolved_yaml
 from svcsim.sweep.grid import Settings, shown
@@ -147,6 +147,7 @@ def plan(
         for job, variant in jobs_of(scenario):
             tasks.append(Task(len(tasks), job, variant, figures))
             owners.append((number, settings))
+    check_comes((figure, task.scenario) for task in tasks for figure in task.figures)
     paths = tuple(key for key, _ in points[0])
     return Plan(name, paths, figures, tuple(tasks), tuple(owners), longest)
 

@@ -67,3 +67,33 @@ def test_values_may_hold_commas_in_brackets_and_quotes() -> None:
     }
     with pytest.raises(UsageError, match="no scheduler of IPVS 'lx'"):
         comparison_of(["kubernetes.proxy=ipvs/lx"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metric", "outage"], "outage: the fault comes at 50s, when the run of 1s is over"),
+        (["--metric", "p99", "--metric", "outage of fault[0]"], "outage of fault[0]: the fault comes at 50s"),
+        (["--metric", "p99 during 5s..6s"], "latency.p99 during 5s..6s: the window begins at 5s, when the run of 1s is over"),
+    ],
+)
+def test_what_never_comes_is_refused_before_anything_runs(
+    scenario: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    late = ["--set", "run.duration=1s", "--set", "faults=[{at: 50s, kill: 'deployment/web[0]'}]"]
+    assert run(["compare", str(scenario), *late, *words]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""
+
+
+def test_what_no_run_has_a_sample_of_is_no_table_but_a_mistake(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    never = ["--set", "workloads[0].timeout=1us", "--replications", "2", "--jobs", "1"]
+    assert run(["compare", str(scenario), *never, "--metric", "p99"]) == 2
+    said = capsys.readouterr()
+    assert "verdict" not in said.out
+    assert said.err.strip().splitlines()[-1].startswith("no run has a sample of what was asked: latency.p99:")
+    assert run(["compare", str(scenario), *never, "--metric", "p99", "--metric", "success"]) == 0
+    said = capsys.readouterr()
+    assert "latency.p99" not in said.out
+    assert "note: latency.p99:" in said.err
