@@ -37,19 +37,16 @@ def dns(
     import json
     import sys
 
+    from svcsim.cli.moment import instant, pass_time
     from svcsim.cli.overrides import overrides_of
     from svcsim.errors import UsageError
     from svcsim.report.name_lookup import as_json, look_up, render
     from svcsim.report.terminal import ink_for, printable
     from svcsim.scenario.loader import load
     from svcsim.sweep.runs import jobs_of
-    from svcsim.units import duration_ns
     from svcsim.world import build
 
-    try:
-        at_ns = duration_ns(at)
-    except ValueError as error:
-        raise UsageError(f"--at: {error}") from error
+    at_ns = instant("--at", at)
     if place is not None and name is not None:
         raise UsageError("--serve answers every name: leave the name out")
     if place is None and name is None:
@@ -57,8 +54,7 @@ def dns(
     host, port = _place(place) if place is not None else ("", 0)
     job, variant = jobs_of(load(scenario, overrides_of(settings)))[0]
     world = build(variant, seed=job.seed, label=job.label, discovery=True)
-    if at_ns:
-        world.advance(at_ns)
+    pass_time(world, at_ns)
     if name is None:
         _serve(world, host, port)
         return

@@ -33,22 +33,18 @@ def env(
     """
     import json
 
+    from svcsim.cli.moment import instant, pass_time
     from svcsim.cli.overrides import overrides_of
     from svcsim.errors import UsageError
     from svcsim.scenario.loader import load
     from svcsim.spelling import nearest
     from svcsim.sweep.runs import jobs_of
-    from svcsim.units import duration_ns
     from svcsim.world import build
 
-    try:
-        at_ns = duration_ns(at)
-    except ValueError as error:
-        raise UsageError(f"--at: {error}") from error
+    at_ns = instant("--at", at)
     job, variant = jobs_of(load(scenario, overrides_of(settings)))[0]
     world = build(variant, seed=job.seed, label=job.label, discovery=True)
-    if at_ns:
-        world.advance(at_ns)
+    pass_time(world, at_ns)
     key = _key(world, pod)
     containers = [each.name for each in world.environments.pod(key).spec.containers]
     if container and container not in containers:

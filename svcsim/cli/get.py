@@ -97,23 +97,16 @@ def get(
 
 def world_at(scenario: Path, at: str, settings: tuple[str, ...], mode: str) -> World:
     """The first variant of a scenario at a time (empty: its end). UsageError, InputError."""
+    from svcsim.cli.moment import instant, pass_time
     from svcsim.cli.overrides import overrides_of
-    from svcsim.errors import UsageError
     from svcsim.scenario.loader import load
     from svcsim.sweep.runs import jobs_of
-    from svcsim.units import duration_ns
     from svcsim.world import build
 
-    try:
-        at_ns = duration_ns(at) if at else None
-    except ValueError as error:
-        raise UsageError(f"--at: {error}") from error
+    at_ns = instant("--at", at) if at else None
     job, variant = jobs_of(load(scenario, overrides_of(settings, modes=(mode,) if mode else ())))[0]
     world = build(variant, seed=job.seed, label=job.label)
-    until_ns = variant.run.duration_ns if at_ns is None else at_ns
-    if until_ns:
-        world.advance(until_ns)
-    return world
+    return pass_time(world, variant.run.duration_ns if at_ns is None else at_ns)
 
 
 def _kinds(text: str) -> list[str]:

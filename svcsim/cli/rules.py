@@ -74,14 +74,15 @@ def _programmed(
     part: str | None, diff: str | None,
 ) -> tuple[str, str]:
     """What a scenario's node has, or what differs; and a note."""
+    from svcsim.cli.moment import instant
     from svcsim.cli.overrides import overrides_of
     from svcsim.report.node_rules import differences
     from svcsim.scenario.loader import load
 
-    at_ns, other_ns, other_label = _instant("--at", at), None, ""
+    at_ns, other_ns, other_label = instant("--at", at), None, ""
     if diff is not None:
         try:
-            other_ns = _instant("--diff", diff)
+            other_ns = instant("--diff", diff)
         except UsageError:
             other_label = diff
     both = (*modes, other_label) if modes and other_label else modes
@@ -91,7 +92,7 @@ def _programmed(
     first = _rules(loaded, label, node, at_ns, in_order=diff is not None)
     if diff is None:
         return first.text(part or ""), ""
-    second = _rules(loaded, other_label or label, node, at_ns if other_ns is None else other_ns, in_order=True)
+    second = _rules(loaded, other_label or label, node, at_ns if other_ns is None else other_ns, in_order=True, option="--diff")
     text = differences(first, second)
     return text, "" if text else f"no difference between {first.title} and {second.title}"
 
@@ -120,15 +121,6 @@ def _checked(
     return printable("\n\n".join(blocks), sys.stdout) + "\n"
 
 
-def _instant(option: str, text: str) -> int:
-    from svcsim.units import duration_ns
-
-    try:
-        return duration_ns(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
-
-
 def _label(scenario: Scenario, modes: tuple[str, ...], only: tuple[str, ...], other: str) -> str:
     """The one variant that is meant."""
     from svcsim.sweep.runs import jobs_of
@@ -152,7 +144,8 @@ def _node(scenario: Scenario, node: str | None) -> str:
     raise UsageError(f"--node says whose rules are meant: {shown}")
 
 
-def _rules(scenario: Scenario, label: str, node: str, at_ns: int, *, in_order: bool) -> NodeRules:
+def _rules(scenario: Scenario, label: str, node: str, at_ns: int, *, in_order: bool, option: str = "--at") -> NodeRules:
+    from svcsim.cli.moment import pass_time
     from svcsim.report.node_rules import rules_of
     from svcsim.sweep.runs import jobs_of
     from svcsim.world import build
@@ -160,9 +153,7 @@ def _rules(scenario: Scenario, label: str, node: str, at_ns: int, *, in_order: b
     matching = jobs_of(scenario, (label,))
     job, variant = next((pair for pair in matching if pair[0].label == label), matching[0])
     world = build(variant, seed=job.seed, label=job.label)
-    if at_ns:
-        world.advance(at_ns)
-    return rules_of(world, node, in_order=in_order)
+    return rules_of(pass_time(world, at_ns, option), node, in_order=in_order)
 
 
 def _write(text: str, path: Path | None) -> None:

@@ -98,6 +98,7 @@ def _through_scenario(
     scenario: Path, source: str | None, destination: str | None, packets: tuple[str, ...], node: str, family: str | None,
     udp: bool, at: str, choice: float, modes: tuple[str, ...], settings: tuple[str, ...],
 ) -> list[PacketWay]:
+    from svcsim.cli.moment import instant, pass_time
     from svcsim.cli.overrides import overrides_of
     from svcsim.linux.flow_text import parse_packet
     from svcsim.linux.packet import TCP, UDP
@@ -105,13 +106,9 @@ def _through_scenario(
     from svcsim.report.tracing import trace_flow
     from svcsim.scenario.loader import load
     from svcsim.sweep.runs import jobs_of
-    from svcsim.units import duration_ns
     from svcsim.world import build
 
-    try:
-        at_ns = duration_ns(at)
-    except ValueError as error:
-        raise UsageError(f"--at: {error}") from error
+    at_ns = instant("--at", at)
     try:
         flows = [parse_packet(text) for text in packets]
     except ValueError as error:
@@ -124,8 +121,7 @@ def _through_scenario(
         if job.replication:
             continue
         world = build(variant, seed=job.seed, label=job.label)
-        if at_ns:
-            world.advance(at_ns)
+        pass_time(world, at_ns)
         if source is not None and destination is not None:
             protocol = UDP if udp else TCP
             ways.append(trace_packet(world, source, destination, protocol=protocol, uniform=choice, family=family))

@@ -26,14 +26,18 @@ _CLEAR = "\r\x1b[K"
 class Progress:
     """Counts what has been simulated by all runs, those in other processes too, and shows it."""
 
-    def __init__(self, runs: int, duration_ns: int, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, runs: int, duration_ns: int, *, quiet: bool = False, stream: TextIO | None = None, patience_s: float | None = None
+    ) -> None:
+        """With `patience_s` nothing is shown before so much time has passed, and nothing of it stays."""
         self._runs = runs
         self._duration_ns = max(1, duration_ns)
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._live = not quiet and self._stream.isatty()
         self._began = time.monotonic()
-        self._shown = 0.0
+        self._shown = 0.0 if patience_s is None else self._began + patience_s
+        self._stays = patience_s is None
         self._going: dict[str, tuple[int, int]] = {}
         self._finished = 0
         self._finished_requests = 0
@@ -107,7 +111,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._live:
-            last = self.line() + "\n" if kind is None else ""
+            last = self.line() + "\n" if kind is None and self._stays else ""
             self._write(_CLEAR + last)
 
 

@@ -264,10 +264,10 @@ class World:
             self.recording.finish()
         return self._result()
 
-    def advance(self, until_ns: int) -> None:
+    def advance(self, until_ns: int, progress: OnProgress | None = None) -> None:
         """Let traffic and faults happen up to an instant, in order to look at the world then."""
         self._begin()
-        self.clock.run(until_ns)
+        self._pass_time(until_ns, progress)
 
     def _begin(self) -> None:
         """Arm the traffic, the changes of generated Services and the faults."""
