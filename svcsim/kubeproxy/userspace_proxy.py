@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.host import Host, SynAnswer
+from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.network import Network
 from svcsim.engine.streams import splitmix64
 from svcsim.engine.timers import TimerFifo
@@ -159,7 +160,10 @@ class Session:
             return
         process.dialed += 1
         key = splitmix64(self.front.key ^ (self.attempt + 1))
-        back = Connection(self, process.host.namespace, local_port, address, port, TCP, key, self.front.pick_uniform)
+        kind = type(self.front)  # the proxy copies bytes: if they are those of many streams, both connections carry many
+        back = kind(self, process.host.namespace, local_port, address, port, TCP, key, self.front.pick_uniform)
+        if isinstance(back, MultiplexedConnection):
+            back.on_go_away = self._pass_go_away_on
         back.port_pool = pool
         back.tag = self
         self.dial = Dial(self, back)
@@ -233,10 +237,18 @@ class Session:
         if request.live:
             request.request_ns += now - request.mark_ns
             request.mark_ns = now
+        if isinstance(back, MultiplexedConnection):
+            back.streams[inner] = None
         self.process.network.exchanges.send(inner)
+
+    def _pass_go_away_on(self, back: MultiplexedConnection, now_ns: int) -> None:
+        front = self.front
+        if isinstance(front, MultiplexedConnection) and front.open:
+            self.process.network.exchanges.send_go_away(front)
 
     def answered(self, request: Request, finish_ns: int) -> None:
         """The endpoint's answer is with the proxy: copy it to the client."""
+        self._end_stream(request)
         process = self.process
         fabric = process.network.fabric
         ready_ns = process.work(process.copy_ns(request.answer_bytes), finish_ns)
@@ -244,6 +256,11 @@ class Session:
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
         """The endpoint's connection broke under a request; `disconnected` breaks the client's."""
+        self._end_stream(request)
+
+    def _end_stream(self, request: Request) -> None:
+        if isinstance(request.connection, MultiplexedConnection):
+            request.connection.streams.pop(request, None)
 
     def disconnected(self, connection: Connection, now_ns: int) -> None:
         """The endpoint closed: the client's connection is closed too."""

@@ -149,11 +149,14 @@ class MultiplexedWorkload(Workload):
         if channel.leaving:
             self._close_if_idle(channel)
             return
-        if not channel.open:
+        if channel.client is None or (channel.ready and not channel.open):
             return
         for request in source.waiting:
             if request.live and (self._balancer is None or source.chosen.get(request) == channel.destination):
                 source.waiting.remove(request)
+                if not channel.ready:
+                    self._join(channel, request, now_ns)
+                    return
                 channel.streams[request] = None
                 request.connection = channel
                 request.callbacks = self._hand_over

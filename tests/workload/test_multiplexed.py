@@ -6,7 +6,8 @@ import pytest
 from svcsim.results.records import Flag, Outcome
 from svcsim.units import MS, S
 from svcsim.workload.multiplexed import Multiplexing
-from tests.datapath.small_world import SmallWorld
+from tests.datapath.directors import Captured
+from tests.datapath.small_world import Route, SmallWorld
 from tests.workload.bench_of_clients import open_loop, rows, workload
 
 
@@ -163,3 +164,60 @@ def test_requests_draw_what_they_draw_without_sharing():
     order, other = np.argsort(first.sequence), np.argsort(second.sequence)
     assert first.start_ns[order].tolist() == second.start_ns[other].tolist()
     assert first.service_ns[order].tolist() == second.service_ns[other].tolist()
+
+
+def test_who_waits_behind_a_handshake_moves_up_when_another_gives_up():
+    world = SmallWorld(nodes=2)
+    world.rules.backends = [world.pods[1].address]
+    world.topology.routes["node-0", "node-1"] = world.topology.routes["node-1", "node-0"] = None
+    world.at(900 * MS, world.topology.routes.clear)
+    load = told(world, rate=100, until_ns=1 * S, timeout_ns=500 * MS, multiplexing=Multiplexing(max_streams=3))
+    world.run(10 * S)
+    requests = rows(load)
+    assert opened(requests) == 1
+    # The second SYN, at 1 s, gets through: whoever is not out of time by then is answered, one after the other.
+    late = requests.start_ns > 700 * MS
+    assert set(requests.outcome[late]) == {Outcome.OK}
+    assert set(requests.outcome[requests.start_ns < 450 * MS]) <= {Outcome.CONNECT_TIMEOUT, Outcome.REQUEST_TIMEOUT}
+
+
+def test_through_a_userspace_proxy_streams_share_both_connections_and_a_drain_loses_none():
+    world = SmallWorld(nodes=3, service_ns=50 * MS, workers=100)
+    proxy = Captured(world)
+    load = told(world, until_ns=3 * S)
+    exits = []
+
+    def rollout():
+        [busy] = [i for i, server in enumerate(world.servers) if server.busy]
+        proxy.endpoints = [endpoint for endpoint in proxy.endpoints if endpoint[0] != world.pods[busy].address]
+        world.servers[busy].on_exit = lambda: exits.append(world.clock.now)
+        world.servers[busy].terminate()
+
+    world.at(1 * S, rollout)
+    world.run(10 * S)
+    requests = rows(load)
+    assert set(requests.outcome) == {Outcome.OK}
+    assert opened(requests) == proxy.process.dialed == 2
+    [gone] = exits
+    assert gone < 1 * S + 60 * MS
+
+
+def test_through_a_userspace_proxy_every_stream_of_a_killed_server_is_reset():
+    world = SmallWorld(nodes=2, service_ns=100 * MS, workers=100)
+    Captured(world)
+    load = told(world, until_ns=1 * S)
+    world.at(1 * S, world.servers[1].kill)
+    world.run(5 * S)
+    requests = rows(load)
+    assert 10 < np.count_nonzero(requests.outcome == Outcome.RESET) < 40
+
+
+def test_a_userspace_proxy_sends_again_what_is_lost_of_every_stream():
+    world = SmallWorld(nodes=2, service_ns=20 * MS, workers=100)
+    Captured(world)
+    world.topology.routes["node-0", "node-1"] = Route(loss=0.2)
+    load = told(world, until_ns=2 * S, timeout_ns=30 * S)
+    world.run(60 * S)
+    requests = rows(load)
+    assert set(requests.outcome) == {Outcome.OK}
+    assert np.count_nonzero(requests.flags & Flag.RETRANSMITTED) > 20
