@@ -70,9 +70,15 @@ class Timings:
     proxy_min_sync_userspace_ns: int
     proxy_full_sync_period_ns: int
     proxy_burst: int
+    proxy_graceful_check_ns: int
+    proxy_large_cluster: int
+    proxy_dial_ns: int
+    proxy_udp_idle_ns: int
     proxy_start_ns: int
     dns_service_ns: int
     dns_workers: int
+    dns_node_cache_ns: int
+    dns_node_cache_denial_ns: int
     dns_upstream_ns: int
 
     def proxy_min_sync_ns(self, mode: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from svcsim.scenario.quantities import Cidrs, Duration, Family, Part, PositiveCount, PositiveDuration
+from svcsim.scenario.quantities import Cidrs, Duration, Family, Part, Period, PositiveCount, PositiveDuration
 from svcsim.units import S
 
 DEFAULT_ADDRESSES: dict[Family, str] = {"IPv4": "198.51.100.0/24", "IPv6": "2001:db8:51::/120"}
@@ -18,7 +18,7 @@ class BalancerHealthCheck(Part):
     Source: k8s.io/legacy-cloud-providers gce/gce_loadbalancer_external.go (gceHcCheckIntervalSeconds and the lines after it).
     """
 
-    interval_ns: PositiveDuration = 8 * S
+    interval_ns: Period = 8 * S
     timeout_ns: PositiveDuration = 1 * S
     healthy_threshold: PositiveCount = 1
     unhealthy_threshold: PositiveCount = 3

@@ -223,6 +223,9 @@ class Conntrack(Part):
     max_per_core: Count = 32_768
     min: Count = 131_072
     tcp_established_ns: PositiveDuration = 86_400 * S
+    tcp_syn_sent_ns: PositiveDuration = 120 * S
+    tcp_time_wait_ns: PositiveDuration = 120 * S
+    tcp_close_ns: PositiveDuration = 10 * S
     udp_ns: PositiveDuration = 30 * S
     udp_stream_ns: PositiveDuration = 120 * S
 

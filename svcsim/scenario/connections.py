@@ -6,14 +6,14 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from svcsim.scenario.quantities import Count, Part, PositiveCount, PositiveDuration
+from svcsim.scenario.quantities import Count, Part, Period, PositiveCount, PositiveDuration
 from svcsim.units import S
 
 
 class KeepalivePings(Part):
     """When a client of a multiplexed connection asks whether its peer is still there, as gRPC's keepalive."""
 
-    time_ns: PositiveDuration
+    time_ns: Period
     """Silence after which it sends a PING, if it waits for something."""
     timeout_ns: PositiveDuration = 20 * S
     """How long it waits for the answer before it gives the connection up."""

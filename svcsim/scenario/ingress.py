@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 
 from svcsim.kube.api.ingress import Ingress
 from svcsim.kube.ingress_rules import host_matches
-from svcsim.scenario.quantities import Count, Duration, Name, Part, PositiveCount, PositiveDuration, Rate
+from svcsim.scenario.quantities import Count, Duration, Name, Part, Period, PositiveCount, PositiveDuration, Rate
 from svcsim.units import MS, S
 
 DEFAULT_SERVING: dict[str, Any] = {"serviceTime": "100us", "workers": 4}
@@ -70,11 +70,11 @@ class IngressController(Part):
     """upstream-keepalive-requests: requests on one connection at most."""
     sync_rate_limit_per_s: Rate = 0.3
     """--sync-rate-limit: so often changes are looked at, at most."""
-    backends_sync_interval_ns: PositiveDuration = 1 * S
+    backends_sync_interval_ns: Period = 1 * S
     """How often its workers look for other endpoints."""
     reload_ns: Duration = 200 * MS
     """How long a reload takes, for other rules. Assumed."""
-    status_update_interval_ns: PositiveDuration = 60 * S
+    status_update_interval_ns: Period = 60 * S
     """How often addresses are written into the status of Ingresses."""
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, create_model, field
 from svcsim.kube.features import feature_named
 from svcsim.kube.timings import Timings, load_timings
 from svcsim.scenario.ipvs import Ipvs
-from svcsim.scenario.quantities import Cidrs, Count, Duration, Family, Part, PositiveCount, PositiveDuration, Share, family_of
+from svcsim.scenario.quantities import Cidrs, Count, Duration, Family, Part, Period, PositiveCount, Share, family_of
 from svcsim.spelling import nearest
 from svcsim.units import S
 from svcsim.validation import plain_kind
@@ -55,7 +55,7 @@ class Proxy(Part):
     """Which kernel tables iptables writes; the default is the calibration profile's."""
     min_sync_period_ns: Duration | None = None
     """Least time between two syncs; default 1 s (ipvs: none)."""
-    sync_period_ns: PositiveDuration | None = None
+    sync_period_ns: Period | None = None
     """Longest time without a sync; default 30 s."""
     masquerade_all: bool = False
     """Masquerade all traffic to cluster IPs, not only what needs it."""
@@ -113,10 +113,20 @@ class Dns(Part):
     """NodeLocal DNSCache on every node, whom pods ask in place of the Service."""
 
 
+_PERIODS = frozenset({
+    "lease_renew_ns", "node_monitor_period_ns", "proxy_full_sync_period_ns", "proxy_graceful_check_ns", "proxy_sync_period_ns",
+})
+_MAY_BE_NONE = frozenset({"large_cluster_nodes", "proxy_large_cluster"})
+
+
 def _timing_type(field: dataclasses.Field[Any]) -> Any:
+    if field.name in _PERIODS:
+        return Period
     if field.name.endswith("_ns"):
         return Duration
-    return Share if field.type == "float" else Count
+    if field.type == "float":
+        return Share
+    return Count if field.name in _MAY_BE_NONE else PositiveCount
 
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from svcsim.units import bandwidth_bit_per_s, duration_ns, duration_text, fraction, rate_per_s, size_bytes
+from svcsim.units import MS, bandwidth_bit_per_s, duration_ns, duration_text, fraction, rate_per_s, size_bytes
 from svcsim.validation import plain_kind
 from svcsim.yamlsource import WrittenFloat
 
@@ -32,6 +32,9 @@ def spelling(name: str) -> str:
     """
     camel = to_camel(_UNIT_SUFFIX.sub("", name))
     return re.sub(r"Cidr$", "CIDR", camel)
+
+
+LEAST_PERIOD_NS = MS
 
 
 class Part(BaseModel):
@@ -77,6 +80,13 @@ def _positive(parse: Callable[[Any], Any], what: str) -> Callable[[Any], Any]:
         return found
 
     return read
+
+
+def _period(value: object) -> int:
+    found = _duration(value)
+    if found < LEAST_PERIOD_NS:
+        raise ValueError(f"a period of at least {duration_text(LEAST_PERIOD_NS)} is expected here (got {plain_kind(value)})")
+    return found
 
 
 def _rate(value: object) -> float:
@@ -127,6 +137,10 @@ PositiveDuration = Annotated[
     int, _reader(_positive(_duration, "the duration"), int), Field(gt=0), PlainSerializer(duration_text), _DURATION_SCHEMA
 ]
 """Nanoseconds, more than zero."""
+Period = Annotated[
+    int, _reader(_period, int), Field(ge=LEAST_PERIOD_NS), PlainSerializer(duration_text), _DURATION_SCHEMA
+]
+"""Nanoseconds between two rounds of what goes on for the whole run: not so few that a run would never end."""
 Rate = Annotated[
     float, _reader(_positive(_rate, "the rate"), (int, float)), Field(gt=0, allow_inf_nan=False), PlainSerializer(rate_text),
     _schema(rf"^{_NUMBER} ?/ ?(ms|s|sec|second|m|min|minute|h|hour)$", "400/s", "30/min"),

@@ -18,7 +18,7 @@ from svcsim.datapath.network import Network
 from svcsim.engine.streams import Stream, splitmix64
 from svcsim.engine.timers import TimerFifo
 from svcsim.kube.dns.answers import DnsServer, within
-from svcsim.kube.dns.cache import COREDNS, NODE_LOCAL, AnswerCache
+from svcsim.kube.dns.cache import COREDNS, NODE_LOCAL, AnswerCache, CacheSettings
 from svcsim.kube.dns.config import absolute
 from svcsim.kube.dns.lookup import Query
 from svcsim.kube.dns.records import Answer, balanced, question_bytes
@@ -55,7 +55,7 @@ class _Agent:
     """The server on one node."""
 
     host: Host
-    cluster: AnswerCache = field(default_factory=lambda: AnswerCache(NODE_LOCAL))
+    cluster: AnswerCache
     outside: AnswerCache = field(default_factory=lambda: AnswerCache(COREDNS))
     idle: deque[tuple[Connection, int]] = field(default_factory=deque)
     asked: int = 0
@@ -66,7 +66,7 @@ class NodeCaches:
 
     def __init__(
         self, network: Network, server: DnsServer, address: int, upstream: int, service_time: Quantile, upstream_ns: int,
-        seed: int,
+        seed: int, settings: CacheSettings = NODE_LOCAL,
     ) -> None:
         self.address = address
         self._network = network
@@ -74,6 +74,7 @@ class NodeCaches:
         self._upstream = upstream
         self._service_time = service_time
         self._upstream_ns = upstream_ns
+        self._settings = settings
         self._work = Stream(seed, "dns/node-local")
         self._agents: dict[Host, _Agent] = {}
         self._pools: dict[int, PortAllocator] = {}
@@ -94,7 +95,7 @@ class NodeCaches:
         host = namespace.host
         agent = self._agents.get(host)
         if agent is None:
-            agent = self._agents[host] = _Agent(host)
+            agent = self._agents[host] = _Agent(host, AnswerCache(self._settings))
         agent.asked += 1
         charges = host.charges
         hop_ns = charges.udp_send_ns + charges.udp_receive_ns + (0 if namespace.is_host else charges.forward_ns)

@@ -99,7 +99,9 @@ def fabric_of(
     fabric = Fabric(clock, topology_of(scenario, machines), settings, journal, seed)
     charges = charges_of(costs)
     timeouts = Timeouts(
-        established_ns=conntrack.tcp_established_ns, udp_ns=conntrack.udp_ns, udp_stream_ns=conntrack.udp_stream_ns
+        syn_sent_ns=conntrack.tcp_syn_sent_ns, established_ns=conntrack.tcp_established_ns,
+        time_wait_ns=conntrack.tcp_time_wait_ns, close_ns=conntrack.tcp_close_ns, udp_ns=conntrack.udp_ns,
+        udp_stream_ns=conntrack.udp_stream_ns,
     )
 
     def add(name: str, addresses: tuple[int, ...], cores: int, limit: int, *, is_node: bool) -> None:

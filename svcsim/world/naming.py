@@ -15,7 +15,7 @@ from svcsim.kube.api.service import Service
 from svcsim.kube.api.workloads import Deployment
 from svcsim.kube.client import Client
 from svcsim.kube.dns.answers import DnsServer
-from svcsim.kube.dns.cache import COREDNS, DNSMASQ
+from svcsim.kube.dns.cache import COREDNS, DNSMASQ, NODE_LOCAL
 from svcsim.kube.dns.config import DnsConfig, upstream_host
 from svcsim.kube.dns.lookup import Family, wanted_types
 from svcsim.kube.dns.pod_dns import KubeletDns, PodDnsConfig, pod_resolv_conf
@@ -164,6 +164,7 @@ class Naming:
         return NodeCaches(
             network, self.server, parse_address(NODE_LOCAL_ADDRESS), parse_address(self._address), work,
             timings.dns_upstream_ns, seed,
+            replace(NODE_LOCAL, success_ns=timings.dns_node_cache_ns, denial_ns=timings.dns_node_cache_denial_ns),
         )
 
     def follow(self, client: Client) -> None:

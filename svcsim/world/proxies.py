@@ -22,7 +22,6 @@ from svcsim.kubeproxy.change_tracker import Catalogue, Changes, ChangeTracker, S
 from svcsim.kubeproxy.conntrack_cleanup import stale_entries
 from svcsim.kubeproxy.dual_stack import DualStackPath
 from svcsim.kubeproxy.endpoint_map import EndpointInfo
-from svcsim.kubeproxy.graceful_termination import CHECK_INTERVAL_NS
 from svcsim.kubeproxy.iptables_programmes import IptablesProgrammes
 from svcsim.kubeproxy.iptables_proxier import IptablesProxier
 from svcsim.kubeproxy.ipvs_node import IpvsNode
@@ -43,12 +42,8 @@ from svcsim.linux.packet import TCP, UDP, FirstPacketPath
 from svcsim.scenario.model import Scenario
 from svcsim.world.addressing import Machine
 
-MILLISECOND_NS = 1_000_000
-DIALS = DialTimeouts(
-    tcp_ns=(250 * MILLISECOND_NS, 500 * MILLISECOND_NS, 1000 * MILLISECOND_NS, 2000 * MILLISECOND_NS),
-    udp_idle_ns=250 * MILLISECOND_NS,
-)
-"""`endpointDialTimeouts` and the default of `--udp-timeout` (pkg/proxy/userspace/proxysocket.go, kubernetes 1.17)."""
+USERSPACE_DIALS = 4
+"""How many endpoints the userspace proxy dials for a connection (pkg/proxy/userspace/proxysocket.go, kubernetes 1.17)."""
 
 
 @dataclass(slots=True)
@@ -163,6 +158,8 @@ class Proxies:
             masquerade_all=kubernetes.proxy.masquerade_all,
             service_cidrs=tuple(map(Prefix.parse, kubernetes.service_cidr)),
             scheduler=kubernetes.scheduler,
+            large_cluster_endpoints=self._timings.proxy_large_cluster,
+            sync_period_ns=kubernetes.proxy.sync_period_ns or self._timings.proxy_sync_period_ns,
         )
 
     def tracker(self, machine: Machine, family: IPFamily) -> ChangeTracker:
@@ -247,11 +244,12 @@ class Proxies:
         )
 
         running = True
+        check_ns = self._timings.proxy_graceful_check_ns
 
         def check() -> None:
             if running:
                 inner.check_terminating(clock.now)
-            clock.after(CHECK_INTERVAL_NS, check)
+            clock.after(check_ns, check)
 
         def stopped() -> None:
             nonlocal running
@@ -262,7 +260,7 @@ class Proxies:
             running = True
             inner.restart()
 
-        clock.after(CHECK_INTERVAL_NS, check)
+        clock.after(check_ns, check)
         node = IpvsNode(inner)
         return NodeProxy("ipvs", (inner,), lambda: node, stopped, started)
 
@@ -272,7 +270,9 @@ class Proxies:
             accept_ns=costs.accept_ns, dial_ns=costs.dial_ns, copy_ns=costs.copy_ns, copy_ns_per_kib=round(costs.copy_ns_per_kib),
             sockets_ns=costs.sockets_ns,
         )
-        process = ProxyProcess(host, self._network, charges, DIALS)
+        first_ns = self._timings.proxy_dial_ns
+        dials = DialTimeouts(tuple(first_ns << i for i in range(USERSPACE_DIALS)), self._timings.proxy_udp_idle_ns)
+        process = ProxyProcess(host, self._network, charges, dials)
         balancer: RoundRobin[tuple[int, int]] = RoundRobin(keyed_shuffle(self._seed, machine.name))
         clock = self._network.fabric.clock
         ports: dict[tuple[int, int], ProxyPort | UdpProxyPort] = {}
