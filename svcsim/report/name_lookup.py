@@ -6,6 +6,7 @@ node that is cut off) shows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ from svcsim.kube.dns.presentation import record_data, section_lines
 from svcsim.kube.dns.records import RECORD_TYPES, Answer, RecordType, answer_bytes
 from svcsim.kube.dns.resolv_conf import ResolvConf, merge_options
 from svcsim.kube.dns.resolver import Resolver
+from svcsim.kube.dns.zone import PublishedService
 from svcsim.linux.address import format_address, parse_address
 from svcsim.report.terminal import Ink
 from svcsim.report.tracing import source_of
@@ -36,6 +38,9 @@ _WATCH_KEY = 0x646967
 _PLAIN = Ink()
 _MOST_OF_A_LABEL = 63
 _MOST_OF_A_NAME = 253
+_PORTS = 8
+_PORT = re.compile(r"_(?P<port>[^.]+)\._(?P<protocol>[^.]+)\.(?P<service>.+)")
+"""A name of SRV records below a Service (RFC 2782)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +220,14 @@ def _with_hint(world: World, found: NameLookup, namespace: Namespace) -> NameLoo
     home = namespace.name.partition("/")[0] if not namespace.is_host else ""
     keys = list(world.naming.zone.services)
     written = found.name.rstrip(".").removesuffix(f".{domain}").removesuffix(".svc")
+    port = _PORT.fullmatch(written)
+    if port is not None:
+        written = port["service"]
+        name, _, place = written.partition(".")
+        service = world.naming.zone.services.get((place or home, name))
+        if service is not None:
+            hint = _port_hint(written, port["port"].lower(), port["protocol"].lower(), service)
+            return replace(found, hint=hint) if hint else found
     known = [name for place, name in keys if place == home] if "." not in written else [f"{name}.{place}" for place, name in keys]
     if "." not in written:
         elsewhere = [f"{name}.{place}" for place, name in keys if name == written and place != home]
@@ -224,6 +237,17 @@ def _with_hint(world: World, found: NameLookup, namespace: Namespace) -> NameLoo
         return found
     meant = nearest(written, known)
     return replace(found, hint=f"there is no Service {written}{meant}") if meant else found
+
+
+def _port_hint(written: str, port: str, protocol: str, service: PublishedService) -> str:
+    """Which ports a Service has names for, where it has none for this one."""
+    named = [f"_{each.name}._{each.protocol}" for each in service.ports if each.name]
+    if f"_{port}._{protocol}" in named:
+        return ""
+    if not named:
+        return f"no port of Service {written} has a name, so there is no SRV record of one"
+    more = f" and {len(named) - _PORTS} more" if len(named) > _PORTS else ""
+    return f"Service {written} has no port {port} of {protocol.upper()}; its named ports: {', '.join(named[:_PORTS])}{more}"
 
 
 # ---- what is printed --------------------------------------------------------------------------------------------------

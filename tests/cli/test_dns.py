@@ -79,6 +79,26 @@ def test_a_name_that_nothing_has_is_answered_with_the_nearest_one(capsys, scenar
     assert "did you mean 'web'?" in printed
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("_htp._tcp.web.default.svc.cluster.local", "Service web.default has no port htp of TCP; its named ports: _http._tcp"),
+        ("_http._udp.web", "Service web has no port http of UDP; its named ports: _http._tcp"),
+        ("_x._tcp.web", "Service web has no port x of TCP; its named ports: _http._tcp"),
+        ("_http._tcp.wbe", "there is no Service wbe (did you mean 'web'?)"),
+        ("_http._tcp.web", ""),
+    ],
+)
+def test_an_srv_name_without_records_is_answered_with_the_ports_of_its_service(capsys, scenario, name, hint):
+    assert asked(capsys, scenario, name, "SRV")["hint"] == hint
+
+
+def test_ports_without_a_name_have_no_srv_records_and_that_is_said(capsys, scenario):
+    nameless = ["--set", "manifests[service/web].spec.ports=[{port: 80, targetPort: 8080}]"]
+    hint = asked(capsys, scenario, "_http._tcp.web", "SRV", *nameless)["hint"]
+    assert hint == "no port of Service web has a name, so there is no SRV record of one"
+
+
 def test_output_has_the_sections_of_dig(capsys, scenario):
     assert run(["dns", scenario, "web"]) == 0
     printed = capsys.readouterr().out
