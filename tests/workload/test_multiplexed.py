@@ -171,14 +171,15 @@ def test_who_waits_behind_a_handshake_moves_up_when_another_gives_up():
     world.rules.backends = [world.pods[1].address]
     world.topology.routes["node-0", "node-1"] = world.topology.routes["node-1", "node-0"] = None
     world.at(900 * MS, world.topology.routes.clear)
-    load = told(world, rate=100, until_ns=1 * S, timeout_ns=500 * MS, multiplexing=Multiplexing(max_streams=3))
+    load = told(world, rate=200, until_ns=300 * MS, timeout_ns=750 * MS, multiplexing=Multiplexing(max_streams=3))
     world.run(10 * S)
     requests = rows(load)
     assert opened(requests) == 1
-    # The second SYN, at 1 s, gets through: whoever is not out of time by then is answered, one after the other.
-    late = requests.start_ns > 700 * MS
-    assert set(requests.outcome[late]) == {Outcome.OK}
-    assert set(requests.outcome[requests.start_ns < 450 * MS]) <= {Outcome.CONNECT_TIMEOUT, Outcome.REQUEST_TIMEOUT}
+    # The second SYN, at 1 s, gets through: who is not out of time by then is answered, though the first three are.
+    in_time = requests.start_ns > 260 * MS
+    assert np.count_nonzero(in_time) > 3
+    assert set(requests.outcome[in_time]) == {Outcome.OK}
+    assert Outcome.OK not in set(requests.outcome[requests.start_ns < 250 * MS])
 
 
 def test_through_a_userspace_proxy_streams_share_both_connections_and_a_drain_loses_none():
