@@ -38,11 +38,14 @@ def table(path: Path, *fields: str, where: str = "") -> list[list[str]]:
 def complaints(path: Path, *, reassembled: bool = True) -> list[str]:
     """What tshark finds wrong: malformed packets, checksums, errors of its experts.
 
-    It takes a segment that it sees on two interfaces for two; a file with both is not to be reassembled.
+    It takes a segment that it sees on two interfaces for two; a file with both is not to be reassembled. By default it takes a
+    segment that is sent again for one that overlaps, not if it puts segments in order first.
     """
     bad = " || ".join(f"{protocol}.checksum.status == 0" for protocol in ("ip", "tcp", "udp", "icmp", "icmpv6"))
     streams = f"tcp.desegment_tcp_streams:{str(reassembled).upper()}"
-    return tshark("-r", str(path), "-o", streams, "-Y", f"_ws.malformed || _ws.expert.severity == error || {bad}").splitlines()
+    in_order = "tcp.reassemble_out_of_order:TRUE"
+    wrong = f"_ws.malformed || _ws.expert.severity == error || {bad}"
+    return tshark("-r", str(path), "-o", streams, "-o", in_order, "-Y", wrong).splitlines()
 
 
 def interfaces(path: Path) -> list[str]:

@@ -76,9 +76,12 @@ class Point:
 
 
 class Walk:
-    """A packet's way over watched interfaces, each with its instant; `comment` belongs to the last of them."""
+    """A packet's way over watched interfaces, each with its instant; `comment` belongs to the last of them.
 
-    __slots__ = ("comment", "conversation", "forward", "parcel", "protocol", "stage", "steps")
+    Of two on an interface at one instant, the one that was shown first is there first: `order` counts them.
+    """
+
+    __slots__ = ("comment", "conversation", "forward", "order", "parcel", "protocol", "stage", "steps")
 
     def __init__(
         self, conversation: Conversation, parcel: Parcel, protocol: int, steps: list[tuple[int, Point]], comment: str, *,
@@ -88,7 +91,7 @@ class Walk:
         self.parcel = parcel
         self.protocol = protocol
         self.steps = steps
-        self.stage = 0
+        self.stage = self.order = 0
         self.comment = comment
         self.forward = forward
 
@@ -253,6 +256,8 @@ class Tap:
             return
         walk = Walk(conversation, parcel, protocol, seen, comment, forward=forward)
         conversation.newest = walk
+        self._count += 1
+        walk.order = self._count
         self._push(seen[0][0], walk)
         self._flush(self.fabric.clock.now - LAG_NS)
 
@@ -269,8 +274,7 @@ class Tap:
         self._conversations.clear()
 
     def _push(self, at_ns: int, walk: Walk) -> None:
-        self._count += 1
-        heapq.heappush(self._heap, (max(at_ns, self._written_ns), self._count, walk))
+        heapq.heappush(self._heap, (max(at_ns, self._written_ns), walk.order, walk))
 
     def _flush(self, until_ns: int) -> None:
         heap = self._heap

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from svcsim.engine.hop import Hop, Step
 from svcsim.linux.address import LAST_IPV4
 from svcsim.linux.packet import TCP
-from svcsim.linux.tcp import INITIAL_WINDOW_SEGMENTS
 from svcsim.results.records import Outcome
 
 if TYPE_CHECKING:
     from svcsim.datapath.host import Host, Listener, Namespace
+    from svcsim.datapath.transfer import Sender
     from svcsim.linux.conntrack import Entry, State
     from svcsim.linux.packet import Flow
     from svcsim.linux.ports import PortAllocator
@@ -153,21 +153,22 @@ class Connection(Hop):
 
     `forward` and `backward` are the stations of an established packet in each direction, valid for `generation`. `near_entry` is
     the conntrack entry on the host that decides where it goes (`entry_host`), `far_entry` the one on the server's host if that is
-    another. `window` and `client_window` are the congestion windows of server and client, in segments. While its first packet
-    travels, `departure_ns` is when it leaves the host that it is on, `source` and `backend_address` are where it comes from and
-    where it is going (0 where no decision sent it anywhere). `endpoint` is who took it, -1 while nobody has. `endpoint_host` is
-    where the endpoint is if a proxy on `server_host` leads to it. `client` is None once the client needs to hear nothing of it.
-    `client_address` is its own of the destination's family, 0 if none.
+    another. `sender` and `client_sender` have the congestion windows of server and client, None until a message is longer than
+    the initial one (`svcsim.datapath.transfer`). While its first packet travels, `departure_ns` is when it leaves the host it is
+    on, `source` and `backend_address` are where it comes from and where it is going (0 where no decision sent it anywhere).
+    `endpoint` is who took it, -1 while nobody has. `endpoint_host` is where the endpoint is if a proxy on `server_host` leads to
+    it. `client` is None once the client needs to hear nothing of it. `client_address` is its own of the destination's family, 0
+    if none.
     """
 
     __slots__ = (
-        "backend_address", "backend_port", "backward", "client", "client_address", "client_port", "client_window", "deadline_ns",
+        "backend_address", "backend_port", "backward", "client", "client_address", "client_port", "client_sender", "deadline_ns",
         "decisions", "departure_ns", "destination", "destination_port", "endpoint", "endpoint_host", "entry_host", "far_entry",
         "flags",
         "flow", "forward", "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal",
         "pick_uniform", "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules",
-        "server", "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag", "used",
-        "window",
+        "sender", "server", "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag",
+        "used",
     )
 
     client: Client | None
@@ -214,7 +215,8 @@ class Connection(Hop):
         self.flow: Flow | None = None
         self.forward: tuple[Station, ...] = ()
         self.backward: tuple[Station, ...] = ()
-        self.window = self.client_window = INITIAL_WINDOW_SEGMENTS
+        self.sender: Sender | None = None
+        self.client_sender: Sender | None = None
         self.free_at_ns = 0
         self.port_pool: PortAllocator | None = None
         self.tag: Any = None

@@ -53,9 +53,12 @@ class Parcel:
 
 
 class Peer:
-    """One end of a conversation: the next byte it sends, the next it expects, and what its headers count."""
+    """One end of a conversation: the next byte it sends, the next it expects, and what its headers count.
 
-    __slots__ = ("clock", "echo", "following", "ident", "seen", "start", "window")
+    `reached` is what follows the last byte that has come, `holes` where segments before that are missing.
+    """
+
+    __slots__ = ("clock", "echo", "following", "holes", "ident", "reached", "seen", "start", "window")
 
     def __init__(self, draw: int) -> None:
         self.start = draw & _MASK
@@ -65,6 +68,8 @@ class Peer:
         self.echo = 0
         self.ident = (draw >> 16) & 0xFFFF
         self.window = FIRST_WINDOW
+        self.reached = 0
+        self.holes: set[int] = set()
 
     def stamp(self, at_ns: int) -> int:
         """Its time stamp clock, in milliseconds as Linux has it."""
@@ -174,6 +179,18 @@ class Conversation:
             header = train.parcels[-1].header
             if header is not None and len(header.options) >= 12:
                 receiver.echo = int.from_bytes(header.options[4:8], "big")
+
+
+    def arrived(self, parcel: Parcel, end: int, *, forward: bool) -> None:
+        """A packet of a long message is with its receiver, which expects the first byte that has not come."""
+        _, receiver = self.ends(forward=forward)
+        receiver.reached = max(receiver.reached, receiver.seen, end)
+        receiver.seen = min(receiver.holes, default=receiver.reached)
+        if not receiver.holes:
+            receiver.window = min(LARGEST_WINDOW, receiver.window + (3 * len(parcel.payload) >> WINDOW_SHIFT))
+        header = parcel.header
+        if header is not None and len(header.options) >= 12:
+            receiver.echo = int.from_bytes(header.options[4:8], "big")
 
 
 def _stamps(value: int, echo: int) -> bytes:

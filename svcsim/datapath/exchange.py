@@ -4,7 +4,8 @@ A train is an event when it reaches a host's CPU queue or a socket. A queue is a
 the instant at which the queue is free, with no event of its own. The delivery to a client's socket is a pure delay, since
 nothing is decided there but the client's own next step.
 
-On a path without jitter, loss and finite links the steps below are all there is; `svcsim.datapath.rough` has the others.
+On a path without jitter, loss and finite links the steps below are all there is; `svcsim.datapath.rough` has the others, and
+`svcsim.datapath.transfer` those of messages that are longer than the initial window.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
 from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.rough import RoughPath
+from svcsim.datapath.transfer import Transfers
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
 from svcsim.linux.conntrack import State
-from svcsim.linux.tcp import SEGMENT_BYTES, window_rounds
+from svcsim.linux.tcp import INITIAL_WINDOW_BYTES, SEGMENT_BYTES
 from svcsim.results.records import Flag, Outcome
 
 Paths = tuple[tuple[Station, ...], tuple[Station, ...], bool, int]
@@ -33,8 +35,8 @@ class Exchanges:
     """All steps of established traffic. One object a world; it holds no state of a connection."""
 
     __slots__ = (
-        "_at_server", "_back", "_backlog_ns", "_counts", "_environment", "_paths", "_paths_generation", "_resend_answer_step",
-        "_resend_step", "_there", "fabric", "rough",
+        "_back", "_backlog_ns", "_counts", "_environment", "_paths", "_paths_generation", "_resend_answer_step",
+        "_resend_step", "_there", "at_server", "fabric", "rough", "transfers",
     )
 
     def __init__(self, fabric: Fabric) -> None:
@@ -44,12 +46,13 @@ class Exchanges:
         self._backlog_ns = fabric.settings.backlog_ns
         self._there: Step = (self._on_station_there,)
         self._back: Step = (self._on_station_back,)
-        self._at_server: Step = (self._on_server_socket,)
+        self.at_server: Step = (self._on_server_socket,)
         self._resend_step: Step = (self._resend,)
         self._resend_answer_step: Step = (self._resend_answer,)
         self._paths: dict[tuple[int, int, int, int, bool, bool, int], Paths] = {}
         self._paths_generation = -1
         self.rough = RoughPath(fabric, self)
+        self.transfers = Transfers(fabric, self)
 
     # ---- the request's way -------------------------------------------------------------------------------------------
 
@@ -60,20 +63,19 @@ class Exchanges:
         request.position = request.transmission = 0
         connection.request = request
         self._counts.sent += 1
-        if connection.flow is not None and not self._balanced(connection):
+        if connection.flow is not None and not self.balanced(connection):
             return
         if request.request_bytes > SEGMENT_BYTES:
-            self._charge_units(request, request.request_bytes)
-            if connection.is_tcp and request.request_bytes > connection.client_window * SEGMENT_BYTES:
-                rounds, connection.client_window = window_rounds(request.request_bytes, connection.client_window)
-                request.callbacks = self._there
-                self._environment.schedule(request, PACKET, (rounds - 1) * self.round_trip_ns(connection))
+            if request.request_bytes > INITIAL_WINDOW_BYTES and connection.is_tcp:
+                self._counts.sent -= 1  # its trains count, each
+                self.transfers.begin(request)
                 return
+            self._charge_units(request, request.request_bytes)
         else:
             request.extra_ns = 0
         self._on_station_there(request)
 
-    def _balanced(self, connection: Connection) -> bool:
+    def balanced(self, connection: Connection) -> bool:
         """Whether IPVS has the entry that takes a segment to its server; if not, the node that it is on answers with a RST."""
         flow = connection.flow
         if flow is None or not connection.is_tcp or flow.on_packet(self._environment._now):
@@ -142,12 +144,11 @@ class Exchanges:
             self.fabric.drop("connection closed")
             return
         if request.answer_bytes > SEGMENT_BYTES:
-            self._charge_units(request, request.answer_bytes)
-            if connection.is_tcp and request.answer_bytes > connection.window * SEGMENT_BYTES:
-                rounds, connection.window = window_rounds(request.answer_bytes, connection.window)
-                request.callbacks = self._back
-                self._environment.schedule(request, PACKET, (rounds - 1) * self.round_trip_ns(connection))
+            if request.answer_bytes > INITIAL_WINDOW_BYTES and connection.is_tcp:
+                self._counts.sent -= 1
+                self.transfers.begin(request)
                 return
+            self._charge_units(request, request.answer_bytes)
         else:
             request.extra_ns = 0
         self._on_station_back(request)
@@ -228,7 +229,7 @@ class Exchanges:
         connection = request.connection
         if request.live and request in connection.under_way:
             self._counts.sent += 1
-            if self._balanced(connection):
+            if self.balanced(connection):
                 request.position = 0
                 self._on_station_there(request)
 
@@ -411,7 +412,7 @@ class Exchanges:
             delay_ns = delays[i] if i < last else server_receive_ns
             if i == 0:
                 delay_ns += client_send_ns
-            step = self._there if i < last else self._at_server
+            step = self._there if i < last else self.at_server
             forward.append((host.queues, queue % len(host.queues), costs[i], delay_ns, step))
         for i in range(last, -1, -1):
             host = hosts[i]

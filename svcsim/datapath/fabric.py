@@ -17,6 +17,7 @@ from svcsim.engine.clock import PACKET, Clock
 from svcsim.engine.hop import Hop
 from svcsim.engine.journal import Journal
 from svcsim.engine.streams import Stream, splitmix64
+from svcsim.linux.congestion import WindowLimits
 from svcsim.linux.ports import PortAllocator
 from svcsim.linux.tcp import TcpTimers
 from svcsim.results.records import Flag
@@ -41,6 +42,7 @@ class FabricSettings:
     timers: TcpTimers = field(default_factory=TcpTimers)
     backlog_ns: int = 50_000_000
     resolve_clash: bool = True
+    windows: WindowLimits = field(default_factory=WindowLimits)
     datagram_migration: float = 0.0
     """Share of datagrams, written right after another one of their socket, that another CPU works on."""
 

@@ -23,6 +23,7 @@ from svcsim.results.records import Flag
 
 if TYPE_CHECKING:
     from svcsim.datapath.exchange import Exchanges
+    from svcsim.datapath.transfer import Sender
     from svcsim.network.topology import Route
 
 DUPLICATE_ACKNOWLEDGEMENTS = 3
@@ -51,7 +52,7 @@ class RoughPath:
             near, far = hosts[position - 1], hosts[position]
             head_ns = self._pass(request, near, far, request.request_bytes, departure_ns + delay_ns, tail_ns + delay_ns)
             if head_ns is None:
-                request.connection.client_window = _after_time_out(request.connection.client_window)
+                self._time_out(request.connection.client_sender)
                 self._exchanges.lost(request, self.cause)
                 return
             arrival_ns = head_ns
@@ -70,7 +71,7 @@ class RoughPath:
             near, far = hosts[-position], hosts[-position - 1]
             head_ns = self._pass(request, near, far, request.answer_bytes, departure_ns + delay_ns, tail_ns + delay_ns)
             if head_ns is None:
-                request.connection.window = _after_time_out(request.connection.window)
+                self._time_out(request.connection.sender)
                 self._exchanges.lost_answer(request, self.cause)
                 return
             arrival_ns = head_ns
@@ -131,9 +132,8 @@ class RoughPath:
         jitter_ns = fabric.rough_delay_ns(connection, route)
         head_ns += jitter_ns
         tail_ns += jitter_ns
-        burst = connection.window if connection.is_tcp else packets
         for link in route.links:
-            passed = link.transmit(head_ns, packets, size_bytes, tail_ns, burst)
+            passed = link.transmit(head_ns, packets, size_bytes, tail_ns)
             if passed is None:
                 self.cause = "link queue full"
                 return None
@@ -141,7 +141,8 @@ class RoughPath:
         request.tail_ns = tail_ns + repair_ns
         return head_ns
 
-
-def _after_time_out(window: int) -> int:
-    """The congestion window after a retransmission time-out, in segments: slow start begins anew (RFC 5681, 3.1)."""
-    return min(window, INITIAL_WINDOW_SEGMENTS)
+    def _time_out(self, sender: Sender | None) -> None:
+        """A short message will be sent again when its timer fires; the window of long ones begins anew then (RFC 5681, 3.1)."""
+        if sender is not None:
+            now = self.fabric.clock.now
+            sender.window.timed_out(now, now, INITIAL_WINDOW_SEGMENTS)

@@ -1,4 +1,4 @@
-"""TCP timers and windows as far as Services need them.
+"""TCP timers and sizes as far as Services need them; windows are in `svcsim.linux.congestion`.
 
 Sources: Linux net/ipv4/tcp_timer.c, tcp_output.c, Documentation/networking/ip-sysctl.rst (tcp_syn_retries,
 tcp_syn_linear_timeouts), RFC 6298, RFC 6928.
@@ -12,6 +12,7 @@ from svcsim.units import MS, S
 
 SEGMENT_BYTES = 1448
 INITIAL_WINDOW_SEGMENTS = 10
+INITIAL_WINDOW_BYTES = INITIAL_WINDOW_SEGMENTS * SEGMENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,3 @@ class TcpTimers:
     def data_wait_ns(self, attempt: int) -> int:
         """Time between transmission number `attempt` of a segment and the next: 200 ms, doubling to 120 s."""
         return min(self.data_floor_ns << attempt, self.data_ceiling_ns)
-
-
-def window_rounds(size_bytes: int, window_segments: int) -> tuple[int, int]:
-    """Windows needed to send so many bytes in slow start from this window, and the window afterwards.
-
-    >>> window_rounds(14480, 10), window_rounds(100_000, 10)
-    ((1, 10), (3, 40))
-    """
-    segments = max(1, -(-size_bytes // SEGMENT_BYTES))
-    rounds = 1
-    while segments > window_segments:
-        segments -= window_segments
-        window_segments *= 2
-        rounds += 1
-    return rounds, window_segments

@@ -220,6 +220,8 @@ class Server:
         if self.state is _DRAINING and connection is not None:
             if isinstance(connection, MultiplexedConnection):
                 self._exchanges.send_go_away(connection)
+            elif self._exchanges.transfers.is_sending(connection):
+                self._exchanges.transfers.when_sent(connection, lambda: self._close(connection))
             else:
                 self._close(connection)
 

@@ -4,7 +4,7 @@ from svcsim.linux.address import parse_address
 from svcsim.linux.icmp import IcmpLimiter
 from svcsim.linux.neighbour import Neighbours
 from svcsim.linux.ports import PortAllocator
-from svcsim.linux.tcp import TcpTimers, window_rounds
+from svcsim.linux.tcp import TcpTimers
 from svcsim.units import MS, S
 
 
@@ -70,10 +70,3 @@ def test_data_is_sent_again_after_200_ms_doubling_up_to_two_minutes():
     waits = [TcpTimers().data_wait_ns(i) for i in range(12)]
     assert waits[:3] == [200 * MS, 400 * MS, 800 * MS]
     assert waits[-1] == 120 * S
-
-
-def test_ten_segments_go_at_once_and_the_window_doubles():
-    assert window_rounds(1, 10) == (1, 10)
-    assert window_rounds(10 * 1448, 10) == (1, 10)
-    assert window_rounds(10 * 1448 + 1, 10) == (2, 20)
-    assert window_rounds(70 * 1448, 10) == (3, 40)

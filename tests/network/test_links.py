@@ -65,12 +65,6 @@ def test_a_slow_link_in_the_middle_sets_the_pace() -> None:
     assert through([link(), slow, link()], 0, 10, 9340) == (1 + 40 + 1) * MS
 
 
-def test_a_sender_with_a_window_needs_room_for_the_window_alone() -> None:
-    small = link(queue=2500)
-    assert through([small], 0, 1, 934) == MS
-    assert small.transmit(0, 10, 9340, 0, 1) == (2 * MS, 11 * MS)
-
-
 def test_a_later_drop_leaves_the_earlier_link_loaded() -> None:
     first, full = link(), link(queue=10)
     full.free_ns = 5 * MS

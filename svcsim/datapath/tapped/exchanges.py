@@ -11,9 +11,10 @@ from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host, Namespace
 from svcsim.datapath.rough import RoughPath
+from svcsim.datapath.tapped.transfers import TappedTransfers
 from svcsim.linux.frames import ACK, FIN, HOST_UNREACHABLE, PORT_UNREACHABLE, RST
 from svcsim.linux.packet import TCP
-from svcsim.linux.tcp import SEGMENT_BYTES
+from svcsim.linux.tcp import INITIAL_WINDOW_BYTES, SEGMENT_BYTES
 
 Steps = list[tuple[int, Point | None]]
 
@@ -86,14 +87,15 @@ class TappedExchanges(Exchanges):
         self._balancing: Request | None = None
         super().__init__(fabric)
         self.rough = TappedRough(fabric, self)
+        self.transfers = TappedTransfers(fabric, self, tap)
 
     # ---- messages ----------------------------------------------------------------------------------------------------
 
     def send(self, request: Request) -> None:
-        """As it is; the message becomes packets."""
+        """As it is; the message becomes packets, a long one train by train."""
         connection = request.connection
         conversation = self.tap.begin(connection)
-        if connection.is_tcp:
+        if connection.is_tcp and request.request_bytes <= INITIAL_WINDOW_BYTES:
             self.message(conversation, request, forward=True)
         self._balancing = request
         super().send(request)
@@ -103,12 +105,13 @@ class TappedExchanges(Exchanges):
         """As it is; the answer becomes packets."""
         connection = request.connection
         conversation = self.tap.of(connection) if connection is not None else None
-        if conversation is not None and connection.open:
+        is_long = connection is not None and connection.is_tcp and request.answer_bytes > INITIAL_WINDOW_BYTES
+        if conversation is not None and connection.open and not is_long:
             self.message(conversation, request, forward=False)
         super().respond(request)
 
     def message(self, conversation: Conversation, request: Request, *, forward: bool) -> None:
-        """Cut a message; of one that is longer than the window, all but the last window is shown at once."""
+        """Cut a message into packets."""
         connection = request.connection
         now = self._environment._now
         data = self.tap.payload(request, not forward)
@@ -119,32 +122,10 @@ class TappedExchanges(Exchanges):
         else:
             unit = connection.entry_host.charges.unit_bytes
             sender, _ = conversation.ends(forward=forward)
-            window = (connection.client_window if forward else connection.window) * SEGMENT_BYTES
-            round_trip_ns, begin_ns = self.round_trip_ns(connection), now
-            while len(data) > window:
-                self._early(connection, conversation, data[:window], begin_ns, unit, forward=forward)
-                data = data[window:]
-                window *= 2
-                begin_ns += round_trip_ns
             train = Train(data, sender.following)
             sender.following += len(data)
-            train.parcels = conversation.cut(data, train.begin, begin_ns, unit, forward=forward)
+            train.parcels = conversation.cut(data, train.begin, now, unit, forward=forward)
         conversation.trains(forward=forward)[request] = train
-
-    def _early(
-        self, connection: Connection, conversation: Conversation, data: bytes, at_ns: int, unit_bytes: int, *, forward: bool
-    ) -> None:
-        """A window that is not the message's last, and its ACK: they cross the stations without waiting."""
-        sender, _ = conversation.ends(forward=forward)
-        train = Train(data, sender.following)
-        sender.following += len(data)
-        train.parcels = conversation.cut(data, train.begin, at_ns, unit_bytes, forward=forward)
-        arrival_ns = at_ns
-        for parcel in train.parcels:
-            arrival_ns = self.pass_by(connection, conversation, parcel, at_ns, forward=forward)
-        conversation.received(train, arrival_ns, forward=forward)
-        parcel = conversation.control(ACK, arrival_ns, forward=not forward)
-        self.pass_by(connection, conversation, parcel, arrival_ns, forward=not forward)
 
     # ---- stations ----------------------------------------------------------------------------------------------------
 
@@ -290,7 +271,7 @@ class TappedExchanges(Exchanges):
     def send_reset(self, connection: Connection, *, by_entry_host: bool = False) -> None:
         """As it is; a RST, or a FIN where the client has nothing unanswered on the connection."""
         conversation = self.tap.of(connection)
-        if conversation is not None and connection.is_tcp and connection.backward:
+        if conversation is not None and connection.is_tcp and connection.backward and not self.transfers.is_sending(connection):
             now = self._environment._now
             if by_entry_host:
                 self._forgotten(connection, conversation, now)
