@@ -56,11 +56,17 @@ def check(
     from svcsim.report.gate import github_annotations, markdown, verdict_text
     from svcsim.report.gate import junit as junit_text
     from svcsim.report.terminal import ink_for, printable
+    from svcsim.results.whole import check_writable
 
     if baseline is None and (exact or update or tolerances or metrics):
         raise UsageError("--golden, --update, --tolerance and --metric are about a baseline: give its folder with --baseline")
     if junit is not None:
         check_place(junit)
+    if update and baseline is not None:
+        if not os.path.lexists(baseline):
+            check_writable(baseline)
+        elif not baseline.is_dir():
+            raise UsageError(f"can't write {baseline}: it is no folder")
     allowed = _tolerances(tolerances)
     loaded = _loaded(scenarios, settings, seed, replications)
     befores = _baselines(loaded, baseline, update)

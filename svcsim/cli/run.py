@@ -75,7 +75,7 @@ def _simulate(
     from svcsim.report.scene import scene_of
     from svcsim.report.terminal import footer, header, ink_for, printable, report
     from svcsim.results.expectations import evaluate
-    from svcsim.results.folder import write
+    from svcsim.results.folder import default_path, write
     from svcsim.results.summary import dumps, summary
     from svcsim.results.whole import check_free
     from svcsim.scenario.resolved import resolved_yaml
@@ -87,8 +87,8 @@ def _simulate(
         if not quiet:
             click.echo(printable(text, tables), file=tables)
 
-    if out is not None and not no_out:
-        check_free(out)
+    if not no_out:
+        check_free(out or default_path(scenario.name))
     if json_path is not None:
         check_place(json_path)
     work = jobs_of(scenario, only)

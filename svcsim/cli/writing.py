@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import click
 
 from svcsim.errors import UsageError
+from svcsim.results.whole import check_writable
 
 
 def check_place(path: Path) -> None:
@@ -17,6 +20,10 @@ def check_place(path: Path) -> None:
         raise UsageError(f"can't write {path}: there is no folder {path.parent}")
     if path.is_dir():
         raise UsageError(f"can't write {path}: it is a folder")
+    if not os.path.lexists(path):
+        check_writable(path)
+    elif not os.access(path, os.W_OK):
+        raise UsageError(f"can't write {path}: {os.strerror(errno.EACCES)}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,13 +12,27 @@ from svcsim.errors import UsageError
 
 def check_free(path: Path) -> None:
     """UsageError if something stands where a folder is to go, or none can be made there; asked before a run, not after it."""
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise UsageError(f"{path} exists already: remove it, or give another folder with --out")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir():
-        raise UsageError(f"can't write {path}: {above} is no folder")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"can't write {path}: {above} may not be written to")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """UsageError if nothing can be made at a path where nothing is, found out by making an empty folder there for a moment."""
+    made: list[Path] = []
+    try:
+        above = next(parent for parent in path.absolute().parents if parent.exists())
+        if not above.is_dir():
+            raise UsageError(f"can't write {path}: {above} is no folder")
+        # The first name that is missing, since the system may take a folder and not a name of that length below it.
+        beside = above / f".{path.absolute().relative_to(above).parts[0]}.{os.getpid()}.unfinished"
+        beside.mkdir()
+        made.append(beside)
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror or error}") from None
+    finally:
+        for folder in made:
+            folder.rmdir()
 
 
 def write_whole(

@@ -286,3 +286,29 @@ def test_a_mistake_that_shows_in_a_worker_is_a_message_too(capsys):
     faults = "faults:\n" + "".join(f"  - {{at: 1s, apply: {service}}}\n" for service in services)
     assert run(["run", scenario(COMPARED + faults), "--no-out", "--jobs", "2"]) == 2
     assert "faults[1]: the API server refuses what is applied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "file/deep/run"], "can't write file/deep/run: "),
+        (["--out", "/proc/run"], "can't write /proc/run: "),
+        (["--out", "n" * 300], "File name too long"),
+        (["--json", "/proc/summary.json", "--no-out"], "can't write /proc/summary.json: "),
+        ([], "can't write runs/small-1: "),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else " ".join(value)[:20],
+)
+def test_a_place_that_cannot_be_written_to_is_found_out_before_the_run(monkeypatch, capsys, words, message):
+    def never(*_, **__):
+        raise AssertionError("it was run")
+
+    monkeypatch.setattr("svcsim.sweep.runs.run_all", never)
+    Path("file").write_text("in the way")
+    Path("runs").write_text("in the way")
+    assert run(["run", scenario(), *words]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert len(said.err.strip().splitlines()) == 1
+    assert said.out == ""
+    assert names_in() == ["file", "runs", "small.yaml"]
