@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, WithJsonSchema, model_validator
 
+from svcsim.linux.congestion import LARGEST_WINDOW_BYTES
 from svcsim.scenario.cloud import Cloud
 from svcsim.scenario.quantities import (
     Bandwidth,
@@ -179,6 +180,15 @@ class RouteIn(Part):
         return value
 
 
+class Tcp(Part):
+    """What hosts' kernels let a TCP connection send at a time."""
+
+    max_window_bytes: Annotated[Size, Field(ge=1)] = LARGEST_WINDOW_BYTES
+    """The most that may be under way in a direction, as socket buffers limit it; default: half of tcp_rmem's greatest, 6 MiB."""
+    slow_start_after_idle: bool = True
+    """net.ipv4.tcp_slow_start_after_idle: whether the window of a connection that rests falls back to ten segments."""
+
+
 class Network(Part):
     """How packets travel between nodes."""
 
@@ -198,6 +208,7 @@ class Network(Part):
     queue_bytes: Size = 2**20
     """Room of each link's queue; what does not fit is dropped."""
     loss: Share = 0.0
+    tcp: Tcp = Tcp()
     hairpin_mode: Literal["hairpin-veth", "promiscuous-bridge", "none"] = "hairpin-veth"
     """The kubelet's --hairpin-mode: whether a pod reaches itself through its own Service."""
     links: tuple[Link, ...] = ()

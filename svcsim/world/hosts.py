@@ -8,6 +8,7 @@ from svcsim.datapath.host import Charges, Host
 from svcsim.engine.clock import Clock
 from svcsim.engine.journal import Journal
 from svcsim.linux.address import parse_address
+from svcsim.linux.congestion import WindowLimits
 from svcsim.linux.conntrack import Conntrack, Timeouts
 from svcsim.linux.icmp import IcmpLimiter
 from svcsim.linux.neighbour import Neighbours
@@ -93,6 +94,7 @@ def fabric_of(
             syn_initial_ns=kernel.syn_initial_ns, syn_retries=kernel.syn_retries, syn_linear=kernel.syn_linear,
             data_floor_ns=kernel.data_floor_ns, data_ceiling_ns=kernel.data_ceiling_ns, data_retries=kernel.data_retries,
         ),
+        windows=WindowLimits(network.tcp.max_window_bytes, network.tcp.slow_start_after_idle),
         resolve_clash=kernel.clash_resolution,
         datagram_migration=kernel.datagram_migration,
     )
