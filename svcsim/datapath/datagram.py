@@ -129,7 +129,9 @@ class Datagrams:
             return
         if fate is REJECT:
             fabric.drop("rejected")
-            self._icmp_error(request, host, connection.departure_ns, Outcome.REFUSED)
+            client = connection.namespace.host.charges
+            sent_ns = client.udp_send_ns + client.fresh_udp_send_ns
+            self._icmp_error(request, host, connection.departure_ns + sent_ns, Outcome.REFUSED)
             return
         connection.rewritten = connection.backend_address != connection.destination
         target = fabric.homes.get(connection.backend_address)

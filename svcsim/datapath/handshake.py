@@ -105,7 +105,8 @@ class Handshakes:
                 self._lost(connection, self.gate.cause)
                 return
             fabric.drop("rejected")
-            self.icmp_error(connection, host, connection.departure_ns, Outcome.REFUSED)
+            sent_ns = connection.namespace.host.charges.syn_send_ns
+            self.icmp_error(connection, host, connection.departure_ns + sent_ns, Outcome.REFUSED)
             return
         address = connection.backend_address
         connection.rewritten = address != connection.destination

@@ -27,7 +27,8 @@ class Charges:
     begin), one `statistic` rule `statistic_rule_*_ns`. `masquerade_packet_ns` is what each later packet of a masqueraded flow
     costs more. `cold_endpoint_ns` is what the one that was picked of very many endpoints costs more, being out of the cache: of M
     that times (M - 1) / (M + 100). `client_*` and `server_*` are delays at TCP sockets, `udp_*` at UDP sockets of either end;
-    `fresh_udp_send_ns` is what the first datagram of a flow costs its sender more.
+    `server_accept_ns` is all that a SYN takes at its two ends, `syn_send_ns` its sender's part; `fresh_udp_send_ns` is what the
+    first datagram of a flow costs its sender more.
     """
 
     first_ns: int
@@ -56,6 +57,7 @@ class Charges:
     service_rule_tcp_beyond_ns: float = 0.0
     service_rule_udp_beyond_ns: float = 0.0
     cold_endpoint_ns: float = 0.0
+    syn_send_ns: int = 0
 
     def cold_ns(self, endpoints: int) -> float:
         """What the one that was picked of so many endpoints costs more."""
@@ -71,7 +73,7 @@ class Charges:
         if verdict is _NO_MATCH:
             base_ns = self.first_miss_ns
         elif verdict is _REJECTED:
-            base_ns = self.first_ns + self.reject_ns
+            base_ns = self.first_miss_ns + self.reject_ns
         else:
             base_ns = self.first_ns
         if decision.masquerade:

@@ -77,6 +77,7 @@ def charges_of(costs: Costs) -> Charges:
         service_rule_tcp_beyond_ns=costs.service_rule_tcp_beyond_ns,
         service_rule_udp_beyond_ns=costs.service_rule_udp_beyond_ns,
         cold_endpoint_ns=costs.cold_endpoint_ns,
+        syn_send_ns=costs.handshake_send_ns,
     )
 
 

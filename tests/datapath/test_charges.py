@@ -84,6 +84,22 @@ def test_the_picked_one_of_many_endpoints_is_out_of_the_cache(endpoints, share):
     assert charges.first_packet_ns(cold, TCP) - charges.first_packet_ns(warm, TCP) == round(3_200 * share)
 
 
+@pytest.mark.parametrize(("protocol", "sent_ns", "received_ns"), [
+    ("tcp", 700, CHARGES.client_receive_ns), ("udp", CHARGES.udp_send_ns + CHARGES.fresh_udp_send_ns, CHARGES.udp_receive_ns),
+])
+def test_a_reject_is_no_translation_and_its_packet_was_sent_too(protocol, sent_ns, received_ns):
+    world = SmallWorld(charges=replace(CHARGES, syn_send_ns=700))
+    world.rules.verdict = Verdict.REJECT
+    client = world.client()
+    if protocol == "udp":
+        client.datagram(client.socket())
+    else:
+        client.connect()
+    world.run(1 * S)
+    walk_ns = CHARGES.first_miss_ns + round(2 * CHARGES.service_rule_tcp_ns) + CHARGES.reject_ns
+    assert client.events[-1][1] == sent_ns + walk_ns + received_ns
+
+
 MODES = [("iptables", "legacy"), ("iptables", "nft"), ("ipvs", None), ("nftables", None), ("userspace", None)]
 
 
