@@ -50,8 +50,8 @@ class VirtualServer:
 class Programme:
     """All virtual servers of a port; `endpoints` are all of the port's, `local_nodes` the nodes that run one of them.
 
-    `objects` counts what a node holds for it (virtual servers, real servers, set entries), `node_port_objects` what it holds
-    for each of its addresses beside.
+    `objects` counts what IPVS of a node holds for it: virtual and real servers, as the profile of costs does (entries of ipsets,
+    which `ipset restore` writes in bulk, are none); `node_port_objects` what it holds for each of its addresses beside.
     """
 
     port: ServicePortInfo
@@ -103,7 +103,7 @@ def build(
         servers.append(server(0, port.node_port, 0))
     digest = blake2b(number.to_bytes(8, "little"), digest_size=16).digest()
     nodes = frozenset(each.node_name for each in endpoints if each.node_name)
-    weights = [(2 if each.address else 1) + len(each.endpoints) for each in servers]
+    weights = [1 + len(each.endpoints) for each in servers]
     node_port_objects = weights[-1] if port.node_port else 0
     return Programme(
         port, endpoints, tuple(servers), nodes, int.from_bytes(digest, "little"), sum(weights) - node_port_objects,

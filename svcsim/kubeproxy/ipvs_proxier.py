@@ -164,7 +164,7 @@ class IpvsProxier:
 
     @property
     def objects(self) -> int:
-        """Virtual servers, real servers and set entries that the node holds."""
+        """Virtual and real servers that the node holds."""
         contents = self.contents
         return contents.objects + contents.node_port_objects * len(self.node_port_addresses)
 
