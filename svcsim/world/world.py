@@ -5,16 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from svcsim.calibration.costs import Costs, costs_of
 from svcsim.calibration.profile import Profile
-from svcsim.datapath.host import Host
 from svcsim.datapath.network import Network
 from svcsim.engine.clock import Clock
-from svcsim.engine.journal import Happening, Journal
-from svcsim.engine.streams import Stream
+from svcsim.engine.journal import Journal
 from svcsim.faults.acts import Acts
 from svcsim.faults.owners import nodes_of
 from svcsim.kube.api.endpoints import EndpointSlice
@@ -24,9 +21,6 @@ from svcsim.kube.cluster import ControlPlane, NodeSpec
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Change, Event, Store
 from svcsim.kube.timings import Timings
-from svcsim.kubeproxy.change_tracker import Changes
-from svcsim.kubeproxy.service_health import HealthServer
-from svcsim.kubeproxy.sync_loop import KubeProxy, Proxier, SyncSettings
 from svcsim.linux.address import format_address
 from svcsim.results.records import RecordWriter
 from svcsim.results.result import Result
@@ -43,12 +37,13 @@ from svcsim.world.clients import Clients
 from svcsim.world.cloud import Cloud, has_balancers, routes_in
 from svcsim.world.containers import Containers
 from svcsim.world.environments import Environments
-from svcsim.world.hosts import charges_of, fabric_of
+from svcsim.world.hosts import fabric_of
 from svcsim.world.ingress import IngressControllers
 from svcsim.world.naming import Naming, dns_objects
+from svcsim.world.nodes import NodeAtWork, Nodes
 from svcsim.world.outcome import counters_of, names_of, provenance_of, result_of, unended
 from svcsim.world.probes import Probes
-from svcsim.world.proxies import NodeProxy, Proxies
+from svcsim.world.proxies import Proxies
 
 if TYPE_CHECKING:
     from svcsim.world.recording import CapturePlan, Recording
@@ -63,33 +58,6 @@ SETTLE_LIMIT_NS = 60 * S
 DRAIN_LIMIT_NS = 3600 * S
 """How long after its end a run waits for requests; a request that ends later than this has broken a law."""
 PROGRESS_STEPS = 200
-
-
-@dataclass(slots=True)
-class _Node:
-    """A node's machine, host, translator and kube-proxy."""
-
-    machine: Machine
-    host: Host
-    proxy: NodeProxy
-    kube_proxy: KubeProxy
-    health: HealthServer | None = None
-    """kube-proxy's HTTP servers; None where no balancer asks them."""
-    power: int = 0
-    """How often power has gone or come back: what began before the last time is over."""
-    booting: bool = False
-
-    def answer_health_checks(self) -> None:
-        """kube-proxy has synced: its HTTP servers answer by what it knows now."""
-        if self.health is None:
-            return
-        ports: dict[str, int] = {}
-        counts: dict[str, int] = {}
-        for proxier in self.proxy.proxiers:
-            ports.update(proxier.tracker.health_check_node_ports())
-            for key, count in proxier.tracker.local_ready_endpoints().items():
-                counts[key] = max(count, counts.get(key, 0))
-        self.health.update(ports, counts)
 
 
 class World:
@@ -138,7 +106,6 @@ class World:
         )
         self.probes = Probes(self.network, self.containers, self.timings, seed)
         self._behind: dict[str, dict[int, None]] = {}
-        self._nodes: dict[str, _Node] = {}
         self._cloud = Cloud(scenario, self.network, self.control, seed) if has_balancers(scenario) else None
         self.network.fabric.outside_routes.update(routes_in(scenario, self.network, seed))
         self._boot(list(scenario.objects) + dns_objects(scenario, asked=discovery))
@@ -168,59 +135,20 @@ class World:
             # The rest of a run's faults begin with the clock; this one decides how nodes have been set up before.
             if isinstance(fault, IpvsModules) and fault.at_ns == 0:
                 self.proxies.without_ipvs.update(nodes_of(control.store, fault.on))
+        self.nodes = Nodes(
+            self.network, control, self.proxies, self.clients, self.resolvers, self.timings, self.seed,
+            has_balancers=self._cloud is not None,
+        )
         hosts = {host.name: host for host in self.network.fabric.hosts}
         for machine in self.machines:
-            self._nodes[machine.name] = self._proxied(machine, hosts[machine.name])
+            self.nodes.add(machine, hosts[machine.name])
         for host in self.network.fabric.hosts:
             self.clients.add_host(host, "node" if host.is_node else "outside")
         self.clients.settle(self.naming)
         for name in control.down_at_start:
-            self._lose_power(self._nodes[name])
+            self.nodes.lose_power(self.nodes.by_name[name])
         if self._cloud is not None:
             self._cloud.begin()
-
-    def _proxied(self, machine: Machine, host: Host) -> _Node:
-        made = self.proxies.make(machine, host)
-        proxies, mode = self.proxies, made.mode
-
-        def committed(proxier: Proxier, changes: Changes) -> None:
-            self._lead_packets(node)
-            proxies.clean_conntrack(host, proxier, changes)
-            node.answer_health_checks()
-
-        kube_proxy = KubeProxy(
-            machine.name, made.proxiers, self.control.node_client(machine.name, "kube-proxy"), self.clock, self.journal,
-            lambda: proxies.pace(mode), self._sync_settings(mode), proxies.sync_cost(mode), committed,
-        )
-        health = HealthServer(host, self.network.exchanges) if self._cloud is not None else None
-        node = _Node(machine, host, made, kube_proxy, health)
-        kube_proxy.settle(Stream(self.seed, "kube-proxy/phase").uniform(host.index))
-        self._lead_packets(node)
-        node.answer_health_checks()
-        return node
-
-    def _sync_settings(self, mode: str) -> SyncSettings:
-        timings = self.timings
-        return SyncSettings(self.proxies.period_ns(mode), timings.proxy_full_sync_period_ns, timings.proxy_start_ns)
-
-    def _lead_packets(self, node: _Node) -> None:
-        """Let packets meet what the node's translator has programmed, at the costs of its mode."""
-        path = node.proxy.path()
-        if node.host.path is not path:
-            node.host.path = path
-            node.host.charges = charges_of(self.proxies.costs(node.proxy.mode))
-
-    def _choose_mode(self, node: _Node) -> None:
-        """kube-proxy is about to start: in which mode depends on what the node's kernel has by now.
-
-        What it finds from before stays in use until its first sync has been written.
-        """
-        mode = self.proxies.mode_of(node.machine)
-        if mode != node.proxy.mode:
-            node.proxy = self.proxies.make(node.machine, node.host)
-            node.kube_proxy.become(
-                node.proxy.proxiers, lambda: self.proxies.pace(mode), self._sync_settings(mode), self.proxies.sync_cost(mode)
-            )
 
     def _process_exited(self, node: str, key: str, code: int) -> None:
         self.control.kubelet(node).exited(key, code)
@@ -245,7 +173,9 @@ class World:
         collecting = gc.isenabled()
         if len(_standing) > 1:
             gc.collect()  # worlds that nobody needs any more are full of cycles, and what is frozen stays
-        gc.freeze()
+        frozen = gc.get_freeze_count() > 0  # by the caller, to keep what it has out of collections: so it stays
+        if not frozen:
+            gc.freeze()
         gc.disable()
         try:
             if self.recording is not None:
@@ -257,7 +187,8 @@ class World:
                 self.recording.abandon()
             raise
         finally:
-            gc.unfreeze()
+            if not frozen:
+                gc.unfreeze()
             if collecting:
                 gc.enable()
         if self.recording is not None:
@@ -306,7 +237,7 @@ class World:
     def _result(self) -> Result:
         requests = self.records.columns()
         fabric = self.network.fabric
-        cpu = {name: node.kube_proxy.cpu_ns + node.proxy.cpu_ns() for name, node in self._nodes.items()}
+        cpu = {name: node.kube_proxy.cpu_ns + node.proxy.cpu_ns() for name, node in self.nodes.by_name.items()}
         behind = {
             workload.name: tuple(self._behind.get("/".join(place), ()))
             for workload in self.scenario.workloads
@@ -330,12 +261,12 @@ class World:
 
     def proxy_mode(self, host: str) -> str:
         """The mode of a node's kube-proxy; empty for a host without one."""
-        node = self._nodes.get(host)
+        node = self.nodes.by_name.get(host)
         return "" if node is None else node.proxy.mode
 
-    def node(self, name: str) -> _Node:
+    def node(self, name: str) -> NodeAtWork:
         """A node by name."""
-        return self._nodes[name]
+        return self.nodes.by_name[name]
 
     def servers_of(self, pods: Iterable[Pod]) -> list[Server]:
         """The processes that run in these pods now."""
@@ -354,58 +285,11 @@ class World:
 
     def node_down(self, name: str) -> None:
         """Power off: whatever the node held in memory is gone, and nobody is told."""
-        node = self._nodes[name]
-        if node.host.up or node.booting:
-            node.power += 1
-            node.booting = False
-            self.journal.add(self.clock.now, Happening.NODE_DOWN, name)
-            if node.host.up:
-                self._lose_power(node)
-            self.control.kubelet(name).power_off()
-
-    def _lose_power(self, node: _Node) -> None:
-        host = node.host
-        host.up = False
-        host.conntrack.flush()
-        host.icmp.clear()
-        host.neighbours.clear()
-        if self.resolvers.node_caches is not None:
-            self.resolvers.node_caches.power_off(host)
-        self.network.fabric.changed()
-        node.proxy.stopped()
-        node.kube_proxy.stop()
-        if node.health is not None:
-            node.health.stop()
-        host.namespace.listeners.clear()
-        self.clients.host_power(host, up=False)
+        self.nodes.power_off(name)
 
     def node_up(self, name: str) -> None:
         """Power on: the node boots, silent until its network is there, which takes as long as until its kubelet starts."""
-        node = self._nodes[name]
-        if node.host.up or node.booting:
-            return
-        node.power += 1
-        node.booting = True
-        power = node.power
-        self.journal.add(self.clock.now, Happening.NODE_UP, name)
-        self.clock.after(self.timings.node_boot_ns, lambda: self._booted(name, power))
-        self.control.kubelet(name).power_on()
-
-    def _booted(self, name: str, power: int) -> None:
-        """The node is there again, with empty tables; kube-proxy writes everything anew."""
-        node = self._nodes[name]
-        host = node.host
-        if power != node.power:
-            return
-        node.booting = False
-        host.up = True
-        host.queues[:] = [self.clock.now] * len(host.queues)
-        self.network.fabric.changed()
-        self._choose_mode(node)
-        node.proxy.started()
-        node.kube_proxy.start(forgotten=True)
-        self._lead_packets(node)
-        self.clients.host_power(host, up=True)
+        self.nodes.power_on(name)
 
     def cut_off(self, names: list[str]) -> None:
         """Separate nodes from all others and from the API server."""
@@ -423,19 +307,11 @@ class World:
 
     def stop_proxy(self, name: str) -> None:
         """End a node's kube-proxy: rules stay, connections through a userspace proxy end."""
-        node = self._nodes[name]
-        node.kube_proxy.stop()
-        node.proxy.stopped()
-        if node.health is not None:
-            node.health.stop()
+        self.nodes.stop_proxy(name)
 
     def start_proxy(self, name: str) -> None:
         """Start it again."""
-        node = self._nodes[name]
-        if node.host.up and not node.kube_proxy.running:
-            self._choose_mode(node)
-            node.proxy.started()
-            node.kube_proxy.start()
+        self.nodes.start_proxy(name)
 
     def api_server(self, *, available: bool) -> None:
         """Take the API server away, or bring it back."""
