@@ -126,11 +126,8 @@ class Workload(Part):
 
     @model_validator(mode="after")
     def _over_streams(self) -> Self:
-        if self.connections.multiplexed is not None:
-            if self.to is not None and self.to.protocol != "TCP":
-                raise ValueError("a multiplexed connection is TCP's: there is none to a UDP destination")
-            if self.via is not None and self.via.is_ingress:
-                raise ValueError("an ingress controller takes one request at a time on a connection: no multiplexed ones to it")
+        if self.connections.multiplexed is not None and self.to is not None and self.to.protocol != "TCP":
+            raise ValueError("a multiplexed connection is TCP's: there is none to a UDP destination")
         return self
 
     @model_validator(mode="after")

@@ -1,8 +1,9 @@
 """A pod of an ingress controller as a server: each request costs it CPU, then goes to an upstream by its host and path.
 
-The worker is free again while the upstream works, as a process that waits for events is. Probes are answered by the controller
-itself. What no rule is for is answered 404, a rule whose Service has no ready endpoint 503. Host and path are those of the
-workload that sends, however many balancers and proxies its connection has come through.
+The worker is free again while the upstream works, as a process that waits for events is. Streams that share a connection are
+requests like others: each goes to an upstream of its own, over a connection that carries nothing else. Probes are answered by the
+controller itself. What no rule is for is answered 404, a rule whose Service has no ready endpoint 503. Host and path are those of
+the workload that sends, however many balancers and proxies its connection has come through.
 
 Source: kubernetes/ingress-nginx, docs/how-it-works.md and rootfs/etc/nginx/template/nginx.tmpl; nginx's worker processes.
 """
@@ -14,6 +15,7 @@ from dataclasses import replace
 
 from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.host import Namespace
+from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.network import Network
 from svcsim.kube.controllers.ingress import Backends
 from svcsim.kube.ingress_rules import Backend, IngressRules
@@ -43,7 +45,7 @@ class IngressServer(Server):
         self._upstreams = Upstreams(network, namespace, settings, seed, self._ended, self._is_awake)
         self._rules = IngressRules(())
         self._routes: dict[tuple[str, str], Backend | None] = {}
-        self._exchanges_of: dict[Connection, Exchange] = {}
+        self._exchanges_of: dict[Connection | Request, Exchange] = {}
         self.on_stop: Callable[[], None] | None = None
 
     def _is_awake(self) -> bool:
@@ -58,7 +60,9 @@ class IngressServer(Server):
         self._upstreams.set_endpoints(backends)
         self._upstreams.close_idle()
         for connection in list(self.connections):
-            if connection.request is None:
+            if isinstance(connection, MultiplexedConnection):
+                self._exchanges.send_go_away(connection)
+            elif connection.request is None:
                 self._close(connection)
 
     def set_backends(self, backends: Backends) -> None:
@@ -72,6 +76,9 @@ class IngressServer(Server):
         connection = request.connection
         connection.endpoint, connection.endpoint_host = self.endpoint, None
         connection.flags &= ~_UNREACHED
+        if isinstance(connection, MultiplexedConnection):
+            connection.on_give_up = self._give_up
+            connection.note(request)
         super().arrive(request, now_ns)
 
     def _answer_now(self, request: Request) -> None:
@@ -91,7 +98,7 @@ class IngressServer(Server):
         elif not self._upstreams.has_endpoints(backend):
             self._refuse(request, Outcome.SERVICE_UNAVAILABLE)
         else:
-            exchange = self._exchanges_of[connection] = Exchange(request, backend)
+            exchange = self._exchanges_of[_place(request, connection)] = Exchange(request, backend)
             self._upstreams.begin(exchange)
 
     def _backend(self, request: Request) -> Backend | None:
@@ -107,7 +114,7 @@ class IngressServer(Server):
             return backend
 
     def _ended(self, exchange: Exchange, outcome: Outcome) -> None:
-        self._exchanges_of.pop(exchange.front, None)
+        self._exchanges_of.pop(_place(exchange.outer, exchange.front), None)
         if outcome is _OK:
             self._respond(exchange.outer)
         else:
@@ -120,10 +127,17 @@ class IngressServer(Server):
 
     def disconnected(self, connection: Connection) -> None:
         """The client closed, or was reset: what is done for it is given up."""
-        exchange = self._exchanges_of.pop(connection, None)
+        if isinstance(connection, MultiplexedConnection):
+            for exchange in [each for each in self._exchanges_of.values() if each.front is connection]:
+                self._give_up(exchange.outer)
+        else:
+            self._give_up(connection)
+        super().disconnected(connection)
+
+    def _give_up(self, place: Connection | Request) -> None:
+        exchange = self._exchanges_of.pop(place, None)
         if exchange is not None:
             self._upstreams.abort(exchange)
-        super().disconnected(connection)
 
     # ---- what goes wrong ---------------------------------------------------------------------------------------------
 
@@ -151,6 +165,11 @@ class IngressServer(Server):
         if self.on_stop is not None:
             stopped, self.on_stop = self.on_stop, None
             stopped()
+
+
+def _place(request: Request, connection: Connection) -> Connection | Request:
+    """What names a request's exchange: its connection, which carries one at a time, unless many share it."""
+    return request if isinstance(connection, MultiplexedConnection) else connection
 
 
 def _of_another_draw(service_time: Quantile) -> Quantile:

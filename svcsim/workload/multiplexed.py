@@ -128,12 +128,12 @@ class MultiplexedWorkload(Workload):
 
     def answered(self, request: Request, finish_ns: int) -> None:
         """The answer is there at `finish_ns`: its stream is free again."""
-        cast(MultiplexedConnection, request.connection).streams.pop(request, None)
+        _take_off(cast(MultiplexedConnection, request.connection), request)
         super().answered(request, finish_ns)
 
     def failed(self, request: Request, outcome: Outcome, now_ns: int) -> None:
         """The request got an error instead of an answer."""
-        cast(MultiplexedConnection, request.connection).streams.pop(request, None)
+        _take_off(cast(MultiplexedConnection, request.connection), request)
         super().failed(request, outcome, now_ns)
 
     def disconnected(self, connection: Connection, now_ns: int) -> None:
@@ -181,7 +181,8 @@ class MultiplexedWorkload(Workload):
         channel = cast(MultiplexedConnection, connection)
         if channel.request is request:
             channel.request = None
-        channel.streams.pop(request, None)
+        channel.on_give_up(request)
+        _take_off(channel, request)
         if channel.ready and not channel.open and not channel.streams and channel.client is not None:
             self._drop(channel, now_ns)  # it was reset behind an answer that never came
         else:
@@ -199,7 +200,7 @@ class MultiplexedWorkload(Workload):
         if self._balancer is not None and not channel.ready:
             source.failed.add(channel.destination)
         for request in channel.under_way:
-            channel.streams.pop(request)
+            _take_off(channel, request)
             if request.live:
                 self._end_attempt(request, outcome, now_ns)
         self._serve_all_waiting(source)
@@ -296,6 +297,12 @@ class MultiplexedWorkload(Workload):
 
     # ---- faults ------------------------------------------------------------------------------------------------------
 
+    def _record(self, request: Request, outcome: Outcome, finish_ns: int) -> None:
+        channel = cast("MultiplexedConnection | None", request.connection)
+        if outcome is Outcome.CLIENT_GONE and channel is not None:
+            _take_off(channel, request)
+        super()._record(request, outcome, finish_ns)
+
     def source_gone(self, source: Source) -> None:
         """As it is; connections without a request under way are closed, too."""
         channels, source.channels = source.channels, []
@@ -307,6 +314,14 @@ class MultiplexedWorkload(Workload):
                 channel.client = None
             elif channel.client is not None:
                 self.network.handshakes.close(channel)
+
+
+def _take_off(channel: MultiplexedConnection, request: Request) -> None:
+    """A stream is over; what there is to say of the connection is for this request said now."""
+    channel.streams.pop(request, None)
+    if channel.led_to:
+        channel.recall(request)
+        channel.led_to.pop(request, None)
 
 
 def _is_awake(channel: MultiplexedConnection) -> bool:

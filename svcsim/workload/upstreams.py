@@ -17,6 +17,7 @@ from typing import Literal
 
 from svcsim.datapath.connection import REQUEST, Connection, Request
 from svcsim.datapath.host import Namespace
+from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.network import Network
 from svcsim.engine.hop import Step
 from svcsim.engine.streams import Stream, splitmix64, stream_seed
@@ -58,6 +59,24 @@ class Exchange:
         self.is_cached = False
         self.tries = 0
         self.connect_before_ns = 0
+
+    @property
+    def key(self) -> int:
+        """Names it among all of its client's connection."""
+        front = self.front
+        return front.key ^ (self.outer.sequence if isinstance(front, MultiplexedConnection) else front.used) << 8
+
+    def note(self) -> None:
+        """It was led to an endpoint, as its client's connection says now."""
+        if isinstance(self.front, MultiplexedConnection):
+            self.front.note(self.outer)
+
+    def not_reached(self, network: Network, connection: Connection) -> None:
+        """The endpoint at the other end of a connection was not reached for it."""
+        if isinstance(self.front, MultiplexedConnection):
+            self.front.recall(self.outer)
+        network.fabric.not_reached(self.front, connection)
+        self.note()
 
 
 class _Kept:
@@ -180,7 +199,7 @@ class Upstreams:
             self._failed(exchange, "error", now)
             return
         front = exchange.front
-        key = splitmix64(front.key ^ front.used << 8 ^ exchange.tries)
+        key = splitmix64(exchange.key ^ exchange.tries)
         connection = Connection(self, namespace, port, *endpoint, TCP, key, front.pick_uniform)
         connection.port_pool = pool
         connection.tag = exchange
@@ -202,6 +221,7 @@ class Upstreams:
         front.endpoint = connection.endpoint
         front.endpoint_host = connection.server_host
         front.flags &= ~_UNREACHED
+        exchange.note()
         self._read_timers.set(inner)
         self._network.exchanges.send(inner)
 
@@ -272,6 +292,7 @@ class Upstreams:
         front = exchange.front
         if connection.endpoint_host is not None:
             front.endpoint, front.endpoint_host = connection.endpoint, connection.endpoint_host
+            exchange.note()
         self._keep(connection)
         self._end(exchange, Outcome.OK)
 
@@ -296,7 +317,7 @@ class Upstreams:
             return
         connection.tag = None
         if exchange.inner is None:
-            self._network.fabric.not_reached(exchange.front, connection)
+            exchange.not_reached(self._network, connection)
         self._failed(exchange, failure, now_ns)
 
     def _failed(self, exchange: Exchange, failure: Failure, now_ns: int) -> None:
@@ -329,7 +350,7 @@ class Upstreams:
             inner.deadline_ns = 0
         if connection is not None:
             if inner is None:
-                self._network.fabric.not_reached(exchange.front, connection)
+                exchange.not_reached(self._network, connection)
             connection.tag = None
             connection.deadline_ns = 0
             self._network.handshakes.close(connection)
