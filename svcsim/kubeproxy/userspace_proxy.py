@@ -162,8 +162,9 @@ class Session:
         key = splitmix64(self.front.key ^ (self.attempt + 1))
         kind = type(self.front)  # the proxy copies bytes: if they are those of many streams, both connections carry many
         back = kind(self, process.host.namespace, local_port, address, port, TCP, key, self.front.pick_uniform)
-        if isinstance(back, MultiplexedConnection):
+        if isinstance(back, MultiplexedConnection) and isinstance(self.front, MultiplexedConnection):
             back.on_go_away = self._pass_go_away_on
+            self.front.on_give_up = self._pass_give_up_on
         back.port_pool = pool
         back.tag = self
         self.dial = Dial(self, back)
@@ -259,8 +260,19 @@ class Session:
         self._end_stream(request)
 
     def _end_stream(self, request: Request) -> None:
-        if isinstance(request.connection, MultiplexedConnection):
-            request.connection.streams.pop(request, None)
+        back, front = request.connection, self.front
+        if isinstance(back, MultiplexedConnection) and isinstance(front, MultiplexedConnection):
+            back.streams.pop(request, None)
+            led_to = back.led_to.pop(request, None)
+            if led_to is not None and request.outer is not None:
+                front.led_to[request.outer] = led_to
+
+    def _pass_give_up_on(self, request: Request) -> None:
+        back = self.back
+        if isinstance(back, MultiplexedConnection):
+            for inner in back.under_way:
+                if inner.outer is request:
+                    back.on_give_up(inner)
 
     def disconnected(self, connection: Connection, now_ns: int) -> None:
         """The endpoint closed: the client's connection is closed too."""

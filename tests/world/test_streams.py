@@ -47,6 +47,22 @@ def test_a_host_that_only_an_ingress_has_is_reached_over_streams_as_well():
     assert len(endpoints(seen, Outcome.OK)) == 3
 
 
+@pytest.mark.parametrize(("mode", "ip_mode"), [("iptables", "Proxy"), ("userspace", "VIP")])
+def test_proxies_before_the_controller_pass_on_what_belongs_to_a_stream(mode, ip_mode):
+    outside = {
+        "cluster.outside": [{"name": "laptop", "address": "203.0.113.9"}], "workloads[0].from": "outside/laptop",
+        "workloads[0].via": "ingress", "workloads[0].resolve": "interval(1s)", "cluster.cloud": {"ipMode": ip_mode},
+    }
+    seen = through(mode=mode, **outside)
+    assert seen.failed() == 0
+    counts = Counter(seen.result.requests.endpoint.tolist())
+    assert set(map(seen.result.names.endpoints.__getitem__, counts)) == endpoints(through(), Outcome.OK)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    gives_up = {"workloads[0].timeout": "300ms", f"{FLAGS}.readTimeout": "10s", **outside}
+    late = through({"at": "1s", "hang": "deployment/web[1]"}, mode=mode, **gives_up).between(1.2, 2.6).requests
+    assert np.mean(late.outcome == Outcome.REQUEST_TIMEOUT) == pytest.approx(1 / 3, abs=0.02)
+
+
 def test_a_crash_fails_no_stream_unless_there_is_a_single_try_and_then_each_names_the_pod():
     kill = {"at": "1s", "kill": "deployment/web[1]"}
     assert through(kill).failed() == 0
