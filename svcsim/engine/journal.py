@@ -24,7 +24,7 @@ class Happening(StrEnum):
     CONTAINER_STARTED = "container.started"  # subject: the pod
     CONTAINER_EXITED = "container.exited"
     SERVICE_CHANGED = "service.changed"  # subject: namespace/name of the Service
-    ENDPOINTS_UPDATED = "endpoints.updated"  # subject: the Service; detail: object (Endpoints, EndpointSlice), ready, total
+    ENDPOINTS_UPDATED = "endpoints.updated"  # subject: the Service; detail: object (its kind), ready, total, pods (changed)
     PROXY_SYNCED = "proxy.synced"  # subject: the node; detail: services (changed), began_ns, rules, kind (full, partial)
     PROXY_STOPPED = "proxy.stopped"
     PROXY_STARTED = "proxy.started"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from svcsim.engine.journal import Happening, Journal
 from svcsim.kube.api.endpoints import Endpoints, EndpointSlice
 from svcsim.kube.api.node import Node
@@ -59,7 +61,8 @@ class Chronicle:
         ready = sum(len(subset.addresses) for subset in subsets)
         total = ready + sum(len(subset.not_ready_addresses) for subset in subsets)
         self._journal.add(
-            self._store.now, Happening.ENDPOINTS_UPDATED, endpoints.metadata.key, object="Endpoints", ready=ready, total=total
+            self._store.now, Happening.ENDPOINTS_UPDATED, endpoints.metadata.key, object="Endpoints", ready=ready, total=total,
+            pods=_changed_pods(event, _pods_of_endpoints),
         )
 
     def _slice(self, event: Event) -> None:
@@ -76,6 +79,7 @@ class Chronicle:
                 self._store.now, Happening.ENDPOINTS_UPDATED, key, object="EndpointSlice",
                 ready=sum(ready for family, ready, _ in counts.values() if family == piece.address_type),
                 total=sum(total for family, _, total in counts.values() if family == piece.address_type),
+                pods=_changed_pods(event, _pods_of_slice),
             )
 
     def _node(self, event: Event) -> None:
@@ -85,6 +89,35 @@ class Chronicle:
             return
         happening = Happening.NODE_READY if node.is_ready else Happening.NODE_NOT_READY
         self._journal.add(self._store.now, happening, node.metadata.name)
+
+
+def _changed_pods(event: Event, pods_of: Callable[[object], dict[str, object]]) -> tuple[str, ...]:
+    """The pods (`namespace/name`) that an update brings, takes away or gives another condition."""
+    before = {} if event.old is None else pods_of(event.old)
+    after = {} if event.change is Change.DELETED else pods_of(event.obj)
+    if event.change is Change.DELETED and not before:
+        before = pods_of(event.obj)
+    return tuple(pod for pod in {**before, **after} if before.get(pod) != after.get(pod))
+
+
+def _pods_of_slice(piece: object) -> dict[str, object]:
+    """Pods of a slice with their conditions."""
+    assert isinstance(piece, EndpointSlice)
+    return {
+        f"{ref.namespace}/{ref.name}": endpoint.conditions
+        for endpoint in piece.endpoints if (ref := endpoint.target_ref) is not None and ref.kind == "Pod"
+    }
+
+
+def _pods_of_endpoints(endpoints: object) -> dict[str, object]:
+    """Pods of an Endpoints object and whether they are ready."""
+    assert isinstance(endpoints, Endpoints)
+    return {
+        f"{ref.namespace}/{ref.name}": ready
+        for subset in endpoints.subsets
+        for addresses, ready in ((subset.not_ready_addresses, False), (subset.addresses, True))
+        for address in addresses if (ref := address.target_ref) is not None and ref.kind == "Pod"
+    }
 
 
 def _slice_counts(piece: EndpointSlice) -> tuple[str, int, int]:

@@ -4,8 +4,8 @@ Each instant is the first journal entry that qualifies, from the fault's beginni
 aimed at too, what follows is that fault's:
 
 - *detected*: a pod or node of the fault is not ready, or a pod of it is terminating or removed;
-- *endpoints updated*: the first update of a Service's endpoints after that which names one of its pods (an
-  entry without the detail `pods` may be of any);
+- *endpoints updated*: the first update of a Service's endpoints after that which brings, takes away or changes one of its pods
+  (an entry without the detail `pods` may be of any);
 - *synced*, of each node but the fault's own and those that are down: its kube-proxy's first sync after the
   update that carries the Service and began no earlier;
 - *ready again*: a pod or node of the fault is reported ready after it was detected.
