@@ -97,9 +97,9 @@ class Sender:
 class Train(Hop):
     """Segments of a message that travel together. `carried` are those that are still with it, `lost` the others.
 
-    `tail_ns` is when the last of them is where the head is now; `most` is how much was under way with it, `resent` how many of
-    its segments, the first ones, had been sent before. `settled` says that what was missing is in other hands; a probe is for the
-    train `probed`.
+    `tail_ns` is when the last of them is where the head is now. `most` is the most that was under way while it was sent. `resent`
+    of its segments, the first ones, had been sent before. `settled` says that what was missing is in other hands; a probe is for
+    the train `probed`.
     """
 
     __slots__ = (
@@ -193,8 +193,13 @@ class Transfers:
         """The retransmission time-out, before it doubles (tcp_set_rto: the smoothed round trip and the least variance)."""
         return self.fabric.settings.timers.data_floor_ns + sender.window.rtt_ns
 
-    def _send(self, connection: Connection, sender: Sender, spread_ns: int, *, by_process: bool = False) -> None:
-        """Send what the window has room for, now; the last packet of as much as fills it leaves `spread_ns` later."""
+    def _send(
+        self, connection: Connection, sender: Sender, spread_ns: int, released: int = 0, *, by_process: bool = False
+    ) -> None:
+        """Send what the window has room for, now; the last packet of as much as fills it leaves `spread_ns` later.
+
+        `released` is how much the acknowledgements that arrive meanwhile take from what is under way.
+        """
         window = sender.window
         room = all_room = window.segments - sender.under_way
         now = self._environment._now
@@ -227,6 +232,7 @@ class Transfers:
     def _goes_on(self, message: Message) -> bool:
         """Whether anybody waits for the rest of a message, and there is somebody to send it."""
         request = message.request
+            train.most += released - (all_room - room) * released // all_room
         connection = request.connection
         if not request.live or connection is None:
             return False
@@ -390,7 +396,7 @@ class Transfers:
                 train.numbers = behind
                 self._await_news(train, now)
         if sender.messages:
-            self._send(train.connection, sender, spread_ns)
+            self._send(train.connection, sender, spread_ns, len(train.carried))
         if sender.idle is not None:
             self._look_for_idle(sender)
 
