@@ -157,7 +157,7 @@ class CongestionWindow:
             return
         self.reduced_ns = now_ns
         self._remember()
-        self.segments = self.threshold
+        self.segments = min(self.threshold, self._limits.largest_segments)
 
     def timed_out(self, sent_ns: int, now_ns: int, left: int = 1) -> None:
         """Nothing was acknowledged of a train sent at `sent_ns`: slow start begins anew with so many segments."""
