@@ -126,7 +126,7 @@ def run(arguments: list[str] | None = None) -> int:
 
         if not isinstance(error, SvcsimError):
             raise
-        click.echo(str(error), err=True)
+        click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         return error.exit_code
     return result if isinstance(result, int) else 0
 

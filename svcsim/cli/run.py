@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,11 +109,8 @@ def _simulate(
         comparison = run_all(
             scenario, processes=jobs, only=only,
             on_progress=lambda job, ended, now_ns: progress.update(job.name, ended, now_ns),
-            on_end=lambda job, result: progress.finish(job.name, len(result.requests)), captures=captures,
+            on_end=lambda job, result: progress.finish(job.name, len(result.requests)), captures=captures, call=call,
         )
-    for result in comparison.results:
-        again = f"{call} --only {shlex.quote(result.label)} --seed {result.provenance.seed} --replications 1"
-        result.provenance = replace(result.provenance, replay=again)
     verdicts = evaluate(expectations, comparison)
     say("")
     say(report(comparison, verdicts, ink))

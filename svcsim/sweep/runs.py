@@ -9,13 +9,14 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from svcsim.errors import UsageError
+from svcsim.errors import InputError, UsageError
 from svcsim.results.comparison import Comparison
 from svcsim.results.result import Result
 from svcsim.scenario.expansion import variants
@@ -41,19 +42,27 @@ class Job:
     label: str
     replication: int
     seed: int
+    call: str = "svcsim run SCENARIO"
+    """The command line that asked for all runs, without what limits it to some."""
 
     @property
     def name(self) -> str:
         """A name for progress and errors."""
         return f"{self.label} #{self.replication + 1}" if self.replication else self.label
 
+    @property
+    def replay(self) -> str:
+        """The command line that repeats this run alone."""
+        return f"{self.call} --only {shlex.quote(self.label)} --seed {self.seed} --replications 1"
 
-def jobs_of(scenario: Scenario, only: Sequence[str] = ()) -> list[tuple[Job, Scenario]]:
+
+def jobs_of(scenario: Scenario, only: Sequence[str] = (), call: str | None = None) -> list[tuple[Job, Scenario]]:
     """The runs that a scenario asks for, in order; `only` limits them to variants of these labels. UsageError for an unknown one.
 
     Replication r has the seed `run.seed + r`: a pair of variants shares the seeds, and with them arrivals and service times.
     """
     found: list[tuple[Job, Scenario]] = []
+    call = call or f"svcsim run {shlex.quote(scenario.origin.file or 'SCENARIO')}"
     compared = variants(scenario)
     for name in only:
         if not any(label == name or label.startswith(f"{name}/") for label, _ in compared):
@@ -62,28 +71,42 @@ def jobs_of(scenario: Scenario, only: Sequence[str] = ()) -> list[tuple[Job, Sce
         if only and not any(label == name or label.startswith(f"{name}/") for name in only):
             continue
         for replication in range(scenario.run.replications):
-            found.append((Job(len(found), label, replication, scenario.run.seed + replication), variant))
+            found.append((Job(len(found), label, replication, scenario.run.seed + replication, call), variant))
     return found
 
 
 def run_job(
     job: Job, scenario: Scenario, progress: Callable[[int, int], None] | None = None, captures: CapturePlan | None = None
 ) -> Result:
-    """One run, in this process; `captures` says whose packets it writes to which files."""
-    world = build(scenario, seed=job.seed, label=job.label, replication=job.replication, captures=captures)
-    return world.run(progress)
+    """One run, in this process; `captures` says whose packets it writes to which files.
+
+    An error that is no mistake of the user's gets a note: the line that replays the run.
+    """
+    try:
+        world = build(scenario, seed=job.seed, label=job.label, replication=job.replication, captures=captures)
+        return world.run(progress)
+    except (InputError, UsageError):
+        raise
+    except Exception as error:
+        error.add_note(f"replay with: {job.replay}")
+        raise
 
 
 def run_all(
     scenario: Scenario, *, processes: int | None = None, only: Sequence[str] = (), on_progress: OnProgress | None = None,
     on_end: Callable[[Job, Result], None] | None = None, captures: Mapping[int, CapturePlan] | None = None,
+    call: str | None = None,
 ) -> Comparison:
-    """Every run of the scenario; `processes` None takes one a CPU, at most one a run. `captures` are by the number of the job."""
-    work = jobs_of(scenario, only)
+    """Every run of the scenario; `processes` None takes one a CPU, at most one a run. `captures` are by the number of the job.
+
+    `call` is the command line that asks for them, for the lines that replay one.
+    """
+    work = jobs_of(scenario, only, call)
     count = min(len(work), processes or os.cpu_count() or 1)
     runner = _here if count <= 1 else _in_processes
     results: dict[int, Result] = {}
     for job, result in runner(work, count, on_progress, captures or {}):
+        result.provenance = replace(result.provenance, replay=job.replay)
         results[job.number] = result
         if on_end is not None:
             on_end(job, result)

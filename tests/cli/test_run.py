@@ -3,6 +3,7 @@
 import filecmp
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from svcsim.cli.main import run
+from svcsim.errors import SimulationError
 from svcsim.results.folder import load
+from svcsim.results.records import Requests
 from tests.world.small import SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -286,6 +289,20 @@ def test_a_mistake_that_shows_in_a_worker_is_a_message_too(capsys):
     faults = "faults:\n" + "".join(f"  - {{at: 1s, apply: {service}}}\n" for service in services)
     assert run(["run", scenario(COMPARED + faults), "--no-out", "--jobs", "2"]) == 2
     assert "faults[1]: the API server refuses what is applied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_law_that_a_run_breaks_is_told_with_the_line_that_replays_it(jobs, capsys, monkeypatch):
+    def broken(_):
+        raise SimulationError("the parts do not sum")
+
+    monkeypatch.setattr(Requests, "check_conservation", broken)
+    words = [scenario(COMPARED), "--set", "run.duration=2s"]
+    assert run(["run", *words, "--no-out", "--quiet", "--jobs", jobs]) == 3
+    told, replay = capsys.readouterr().err.splitlines()
+    assert told == "the parts do not sum"
+    again = r"replay with: svcsim run small\.yaml --set run\.duration=2s --only \S+ --seed 1 --replications 1"
+    assert re.fullmatch(again, replay)
 
 
 @pytest.mark.parametrize(
