@@ -118,3 +118,66 @@ def test_a_link_never_works_faster_than_its_bandwidth(arrivals: list[tuple[int, 
         carried += (size + HEADER_BYTES) * packets
         assert end_ns is not None
         assert end_ns - min(arrivals)[0] >= carried * 1000
+
+
+# ---- trains of long transfers ----------------------------------------------------------------------------------------
+
+spread_trains = st.lists(
+    st.tuples(st.integers(0, 10_000_000), st.integers(0, 5_000_000), st.integers(1, 50), st.integers(1, 1448)), min_size=1,
+    max_size=20,
+)  # fmt: skip
+
+
+def test_a_train_that_comes_all_at_once_takes_its_bytes_on_the_wire() -> None:
+    assert link().carry(0, 0, 10, 9340) == (10, MS, 10 * MS)
+
+
+def test_a_train_that_comes_more_slowly_than_the_link_ends_a_packet_after_its_last_one_came() -> None:
+    assert link().carry(0, 50 * MS, 10, 9340) == (10, MS, 51 * MS)
+
+
+def test_what_a_slow_train_does_not_need_of_the_link_others_have() -> None:
+    shared = link()
+    shared.carry(0, 50 * MS, 10, 9340)
+    assert shared.carry(0, 0, 30, 28020) == (30, MS, 30 * MS)
+    assert shared.transmit(30 * MS, 5, 4670) == (31 * MS, 35 * MS)
+    assert shared.free_ns == 51 * MS
+
+
+def test_a_long_train_fills_the_gaps_between_those_that_are_booked() -> None:
+    shared = link()
+    assert through([shared], 2 * MS, 1, 934) == 3 * MS
+    assert through([shared], 5 * MS, 1, 934) == 6 * MS
+    assert shared.carry(0, 0, 10, 9340) == (10, MS, 12 * MS)
+    assert shared.gaps == []
+
+
+def test_packets_that_find_the_queue_full_are_dropped_from_the_end() -> None:
+    small = link(queue=4500)
+    taken, head_ns, tail_ns = small.carry(0, 0, 10, 9340)
+    assert (taken, head_ns, tail_ns) == (5, MS, 5 * MS)  # one on the wire, four in the queue
+    assert small.dropped_packets == 5
+    assert small.carry(0, 0, 3, 2802)[0] == 0
+    assert small.dropped_packets == 8
+    assert small.free_ns == 5 * MS
+    assert small.carry(2 * MS, 2 * MS, 3, 2802) == (1, 6 * MS, 6 * MS)
+
+
+def test_packets_that_come_as_fast_as_the_link_sends_need_no_queue() -> None:
+    assert link(queue=0).carry(0, 49 * MS, 50, 46_700) == (50, MS, 50 * MS)
+    assert link(queue=0).carry(0, 48 * MS, 50, 46_700)[0] == 49
+
+
+@given(spread_trains)
+def test_a_link_is_busy_for_its_bytes_and_idle_for_the_rest(arrivals: list[tuple[int, int, int, int]]) -> None:
+    shared = link()
+    carried_ns = 0
+    for head_ns, spread_ns, packets, size in arrivals:
+        taken, first_ns, last_ns = shared.carry(head_ns, head_ns + spread_ns, packets, size * packets)
+        one_ns, whole_ns = shared.wire_ns(size + HEADER_BYTES), shared.wire_ns((size + HEADER_BYTES) * packets)
+        carried_ns += whole_ns
+        assert taken == packets
+        assert head_ns + one_ns <= first_ns <= last_ns
+        assert last_ns >= max(head_ns + whole_ns, head_ns + spread_ns + one_ns)
+        assert all(first[1] <= second[0] for first, second in pairwise(shared.gaps))
+    assert shared.free_ns - sum(until - since for since, until in shared.gaps) == carried_ns
