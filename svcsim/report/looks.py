@@ -30,6 +30,9 @@ _DOTTED: Dash = (0, (1.2, 1.2))
 _DASH_DOT: Dash = (0, (6, 1.5, 1.2, 1.5))
 _LONG: Dash = (0, (9, 2))
 
+_DASHES: tuple[Dash, ...] = (_SOLID, _LONG, _DOTTED, _DASH_DOT)
+_MARKERS = ("o", "D", "P", "X")
+
 LOOKS = {
     "userspace": Look(PURPLE, _SOLID, "s"),
     "iptables": Look(BLUE, _SOLID, "o"),
@@ -77,11 +80,32 @@ REASON_COLOURS = {
 def looks(labels: Sequence[str]) -> dict[str, Look]:
     """The look of each label: a mode's own, and for other variants the next that no mode in the figure has.
 
+    Where variants are of several modes, as `iptables/few` and `nftables/few`, each has its mode's colour, and those of one mode
+    differ in dash and marker.
+
     >>> looks(["iptables"])["iptables"] == looks(["nftables", "iptables"])["iptables"]
     True
+    >>> looks(["iptables/few", "nftables/few"])["nftables/few"].colour == LOOKS["nftables"].colour
+    True
     """
-    chosen = {label: LOOKS[label] for label in labels if label in LOOKS}
+    modes = {label: mode for label in labels if (mode := _mode_in(label)) is not None}
+    if len(set(modes.values())) < 2:
+        modes = {label: mode for label, mode in modes.items() if label == mode}
+    seen: dict[str, int] = {}
+    chosen: dict[str, Look] = {}
+    for label, mode in modes.items():
+        place = seen.get(mode, 0)
+        seen[mode] = place + 1
+        look = LOOKS[mode]
+        chosen[label] = look if place == 0 else Look(look.colour, _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)])
     taken = {look.colour for look in chosen.values()}
     free = [look for look in _OTHERS if look.colour not in taken] or _OTHERS
-    others = [label for label in labels if label not in LOOKS]
-    return chosen | {label: free[index % len(free)] for index, label in enumerate(others)}
+    others = [label for label in labels if label not in chosen]
+    chosen |= {label: free[index % len(free)] for index, label in enumerate(others)}
+    return {label: chosen[label] for label in labels}
+
+
+def _mode_in(label: str) -> str | None:
+    """The mode that a label names among other things, the longest: `ipvs/rr` of `today/ipvs/rr/few`."""
+    framed = f"/{label}/"
+    return max((mode for mode in LOOKS if f"/{mode}/" in framed), key=len, default=None)

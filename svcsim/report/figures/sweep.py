@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from svcsim.report.looks import looks
 from svcsim.report.style import MUTED, SMALL_SIZE, TEXT_SIZE, figure_of, fitted, framed, say_nothing, styled
@@ -20,6 +21,7 @@ from svcsim.units import format_ns
 _LEGEND_IN = 2.3
 _LOG_FROM = 30.0
 _MOST_LINES = 14
+_MOST_TICKS = 12
 
 
 def sweep_figures(swept: Sweep) -> Iterator[tuple[str, Figure]]:
@@ -33,18 +35,31 @@ def sweep_figure(swept: Sweep, figure: int = 0, ax: Axes | None = None) -> Figur
     with styled():
         if ax is None:
             frame = framed(5.2)
-            ax = frame.axes(1.0, 1.0, _LEGEND_IN + 0.6, 0.75)
+            ax = frame.axes(1.0, 1.0, _LEGEND_IN + 0.6 if _several(swept) else 0.4, 0.75)
             replications = max(row.found.replication for row in swept.rows) + 1
             runs = f"{replications} replications, 95% intervals" if replications > 1 else "one run a point"
-            frame.title(swept.figures[figure].text, f"{swept.scenario}  ·  {swept.figures[figure].of.words}  ·  {runs}")
+            words = swept.figures[figure].of.words
+            frame.title(f"{words[0].upper()}{words[1:]}", f"{swept.scenario}  ·  {swept.figures[figure].text}  ·  {runs}")
         _draw(swept, figure, ax)
         return figure_of(ax)
+
+
+def _across(swept: Sweep, cells: list[Cell]) -> str | None:
+    """The first path whose values are all numbers."""
+    return next((path for path in varied(swept) if all(number_of(dict(cell.settings)[path]) is not None for cell in cells)), None)
+
+
+def _several(swept: Sweep) -> bool:
+    """Whether there is more than one line to tell apart."""
+    cells = cells_of(swept)
+    across = _across(swept, cells)
+    return across is not None and len(_lines(cells, [path for path in varied(swept) if path != across])) > 1
 
 
 def _draw(swept: Sweep, figure: int, ax: Axes) -> None:
     cells = cells_of(swept)
     paths = varied(swept)
-    across = next((path for path in paths if all(number_of(dict(cell.settings)[path]) is not None for cell in cells)), None)
+    across = _across(swept, cells)
     lines = _lines(cells, [path for path in paths if path != across])
     unit = swept.figures[figure].of.unit
     if across is None or len(lines) > _MOST_LINES:
@@ -69,7 +84,7 @@ def _draw(swept: Sweep, figure: int, ax: Axes) -> None:
                 ax.fill_between(x, low, high, color=look.colour, alpha=0.15, linewidth=0)
         if len(names) > 1 or names[0]:
             ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
-        _across_axis(ax, across, [place_of(cell) for cell in cells])
+        _across_axis(ax, {place_of(cell): shown(dict(cell.settings)[across]) for cell in cells})
         ax.set_xlabel(across)
     _value_axis(ax, unit, [cell.mean(figure) for cell in cells])
 
@@ -93,7 +108,7 @@ def _dots(swept: Sweep, figure: int, ax: Axes, cells: list[Cell], across: str | 
     if across is not None:
         x = [number_of(dict(cell.settings)[across]) or 0.0 for cell in cells]
         ax.scatter(x, [cell.mean(figure) for cell in cells], s=22)
-        _across_axis(ax, across, x)
+        _across_axis(ax, dict(zip(x, (shown(dict(cell.settings)[across]) for cell in cells), strict=True)))
         ax.set_xlabel(across)
         return
     lines = _lines(cells, list(varied(swept)))
@@ -112,13 +127,19 @@ def _dots(swept: Sweep, figure: int, ax: Axes, cells: list[Cell], across: str | 
     ax.set_xlim(-0.6, len(lines) - 0.4)
 
 
-def _across_axis(ax: Axes, path: str, values: list[float]) -> None:
-    distinct = sorted(set(values))
-    if len(distinct) > 1 and distinct[0] > 0 and distinct[-1] / distinct[0] >= _LOG_FROM:
+def _across_axis(ax: Axes, texts: dict[float, str]) -> None:
+    """Ticks at the values as they are written, where these are few and apart."""
+    distinct = sorted(texts)
+    steep = len(distinct) > 1 and distinct[0] > 0 and distinct[-1] / distinct[0] >= _LOG_FROM
+    if steep:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    elif len(distinct) <= 8:
-        ax.set_xticks(distinct, [f"{value:,.10g}" for value in distinct])
+    places = [math.log(value) if steep else value for value in distinct]
+    least = (places[-1] - places[0]) / _MOST_TICKS
+    if all(after - before >= least for before, after in pairwise(places)):
+        plain = {value: f"{value:,.10g}" for value, text in texts.items() if text.replace(".", "").isdigit()}
+        ax.set_xticks(distinct, [plain.get(value, texts[value]) for value in distinct])
+        ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _value_axis(ax: Axes, unit: Unit, values: list[float]) -> None:
