@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import svcsim
 from svcsim.analysis.regression import compare
 from svcsim.calibration.costs import costs_of
+from svcsim.calibration.entries import WHOLE_NUMBERS
 from svcsim.results.baseline import Baseline
 from svcsim.results.measured import Figure, Measured
 from svcsim.scenario.figures import figures_of
@@ -58,7 +59,7 @@ ALL_MODES = ("userspace", "iptables/legacy", "iptables/nft", "ipvs/rr", "nftable
 def golden(modes: Sequence[str] = ALL_MODES) -> Iterator[str]:
     """Every cost entry that a small scenario uses in each mode, one tenth higher, one at a time: does the fingerprint change?
 
-    An entry is used if three times its value changes anything.
+    An entry is used if that changes anything, or three times its value does.
     """
     tried = caught = 0
     missed: list[str] = []
@@ -71,12 +72,13 @@ def golden(modes: Sequence[str] = ALL_MODES) -> Iterator[str]:
         before = _fingerprint(scenario)
         for entry in profile.entries_of(key):
             path = next(path for path, one in profile.entries.items() if one is entry)
-            if not entry.value or _fingerprint(_with_cost(scenario, path, entry.value * 3)) == before:
+            if not entry.value:
                 continue
-            tried += 1
-            if _fingerprint(_with_cost(scenario, path, entry.value * 1.1)) != before:
-                caught += 1
-            else:
+            more = math.ceil(entry.value * 1.1) if path in WHOLE_NUMBERS else entry.value * 1.1
+            if _fingerprint(_with_cost(scenario, path, more)) != before:
+                tried, caught = tried + 1, caught + 1
+            elif _fingerprint(_with_cost(scenario, path, entry.value * 3)) != before:
+                tried += 1
                 missed.append(f"{mode} {path}")
     yield f"golden: of {tried} costs that were used, one tenth higher, {caught} changed the fingerprint"
     yield from (f"  missed: {each}" for each in missed)
