@@ -15,6 +15,7 @@ from itertools import pairwise
 from svcsim.datapath.connection import REQUEST, RESPONSE, Connection, Request, Station
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
+from svcsim.datapath.in_order import InOrder
 from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.rough import RoughPath
 from svcsim.datapath.transfer import Transfers
@@ -36,7 +37,7 @@ class Exchanges:
 
     __slots__ = (
         "_back", "_backlog_ns", "_counts", "_environment", "_paths", "_paths_generation", "_resend_answer_step",
-        "_resend_step", "_there", "at_server", "fabric", "rough", "transfers",
+        "_resend_step", "_there", "at_server", "fabric", "in_order", "rough", "transfers",
     )
 
     def __init__(self, fabric: Fabric) -> None:
@@ -52,6 +53,7 @@ class Exchanges:
         self._paths: dict[tuple[int, int, int, int, bool, bool, int], Paths] = {}
         self._paths_generation = -1
         self.rough = RoughPath(fabric, self)
+        self.in_order = InOrder(self, self._resend, self._resend_answer)
         self.transfers = Transfers(fabric, self)
 
     # ---- the request's way -------------------------------------------------------------------------------------------
@@ -217,6 +219,9 @@ class Exchanges:
         self._send_again_later(request, self._resend_answer_step)
 
     def _send_again_later(self, request: Request, step: Step) -> None:
+        if isinstance(request.connection, MultiplexedConnection):
+            self.in_order.lost(request, request.connection)
+            return
         if request.live and request.connection.is_tcp:
             timers = self.fabric.settings.timers
             if request.transmission < timers.data_retries:
@@ -447,7 +452,10 @@ class Exchanges:
         entry = connection.far_entry
         if entry is not None and entry.expires_ns <= now:
             connection.far_entry = None
-        return self.build_paths(connection)
+        found = self.build_paths(connection)
+        if isinstance(connection, MultiplexedConnection) and connection.gaps:
+            connection.lossy = True
+        return found
 
     def _packet_cost_ns(self, connection: Connection, host: Host) -> int:
         if not host.is_node:
@@ -462,6 +470,11 @@ class Exchanges:
     def return_delay_ns(self, connection: Connection) -> int:
         """How long a small packet takes from the server's socket to the client's, queues left out."""
         return sum(station[2] + station[3] for station in connection.backward)
+
+    def delay_ns(self, connection: Connection, *, forward: bool) -> int:
+        """How long a small packet takes from one end's socket to the other's, queues left out."""
+        stations = connection.forward if forward else connection.backward
+        return sum(station[2] + station[3] for station in stations)
 
     def round_trip_ns(self, connection: Connection) -> int:
         """How long a small packet takes to the server's socket and its answer back, queues left out."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
+from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.engine.hop import Step
 from svcsim.linux.tcp import INITIAL_WINDOW_SEGMENTS, SEGMENT_BYTES
 from svcsim.results.records import Flag
@@ -48,6 +49,8 @@ class RoughPath:
         tail_ns = departure_ns if position == 1 else max(departure_ns, request.tail_ns + cost_ns)
         if position == len(hosts):
             arrival_ns = tail_ns + delay_ns
+            if isinstance(request.connection, MultiplexedConnection):
+                step = self._exchanges.in_order.arrives
         else:
             near, far = hosts[position - 1], hosts[position]
             head_ns = self._pass(request, near, far, request.request_bytes, departure_ns + delay_ns, tail_ns + delay_ns)
@@ -66,7 +69,8 @@ class RoughPath:
         tail_ns = departure_ns if position == 1 else max(departure_ns, request.tail_ns + cost_ns)
         if position == len(hosts):
             arrival_ns = tail_ns + delay_ns
-            step = self._arrived
+            is_shared = isinstance(request.connection, MultiplexedConnection)
+            step = self._exchanges.in_order.arrives if is_shared else self._arrived
         else:
             near, far = hosts[-position], hosts[-position - 1]
             head_ns = self._pass(request, near, far, request.answer_bytes, departure_ns + delay_ns, tail_ns + delay_ns)
@@ -128,6 +132,8 @@ class RoughPath:
                 fabric.drop("link loss", lost)
                 fabric.counts.sent += lost
                 request.flags |= _RETRANSMITTED
+                if isinstance(connection, MultiplexedConnection):
+                    self._exchanges.in_order.repaired(request, connection)
                 repair_ns = self._exchanges.round_trip_ns(connection)
         jitter_ns = fabric.rough_delay_ns(connection, route)
         head_ns += jitter_ns
