@@ -7,6 +7,21 @@ import numpy as np
 from svcsim.engine.journal import Happening
 from svcsim.results.records import PARTS, Outcome
 from svcsim.results.result import Result
+from svcsim.units import MS
+from svcsim.world import World
+
+LOOK_NS = 700 * MS
+
+
+def keeps_whole_nanoseconds(world: World) -> None:
+    """While it runs, what is due stands at ints: a float or a NumPy integer that got among them would spread."""
+    clock = world.clock
+
+    def look() -> None:
+        assert {type(entry[0]) for entry in clock.environment._queue} <= {int}
+        clock.after(LOOK_NS, look)
+
+    look()
 
 
 def conserved(result: Result, faults: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing counted twice, in any shipped scenario: requests, the parts of their time, packets.
+"""Nothing is lost and nothing counted twice, in any shipped scenario: requests, the parts of their time, packets. Times are ints.
 
 Scenarios of `types` and `questions` are held to the same laws where they run whole: tests/scenarios/test_types.py and
 tests/docs/test_questions.py.
@@ -7,7 +7,7 @@ tests/docs/test_questions.py.
 import pytest
 
 import svcsim.world
-from tests.world.laws import conserved
+from tests.world.laws import conserved, keeps_whole_nanoseconds
 from tests.world.shipped import NAMES, NESTED, short
 
 RUN_ELSEWHERE = ("types/", "questions/")
@@ -15,6 +15,7 @@ RUN_ELSEWHERE = ("types/", "questions/")
 
 def law(label, scenario):
     world = svcsim.world.build(scenario, label=label)
+    keeps_whole_nanoseconds(world)
     result = world.run()
     conserved(result, faults=len(scenario.faults))
     for workload, each in zip(scenario.workloads, world.clients.workloads, strict=True):
