@@ -11,9 +11,19 @@ conformance suite.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from svcsim.kube.api.ingress import Ingress, IngressBackend, IngressClass, PathType
+from svcsim.kube.api.ingress import Ingress, IngressBackend, IngressClass, IngressRule, PathType
+from svcsim.kube.ingress_annotations import (
+    AS_CONTROLLER,
+    Hashed,
+    Treatment,
+    canary_weight,
+    hashed_by,
+    is_canary,
+    treatment_of,
+    uses_service,
+)
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
@@ -21,11 +31,34 @@ DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Where requests go: a port of a Service, by name or number."""
+    """Where requests go: a port of a Service, by name or number.
+
+    Endpoints take turns; or a hash of the request decides, or kube-proxy, since it is sent to the ClusterIP (`by_service`).
+    """
 
     service: str
     port: int | str = 80
     namespace: str = ""
+    by_service: bool = False
+    hashed_by: Hashed = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """The alternative of a backend, and how many requests out of how many it gets."""
+
+    backend: Backend
+    weight: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What becomes of a request."""
+
+    backend: Backend
+    treatment: Treatment = AS_CONTROLLER
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +68,8 @@ class PathRule:
     path: str
     path_type: PathType
     backend: Backend
+    treatment: Treatment = AS_CONTROLLER
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +125,37 @@ def _rank(rule: PathRule) -> tuple[int, bool]:
 class IngressRules:
     """The rules of an Ingress (or of several of one class, in order of age), ready to be asked."""
 
-    def __init__(self, rules: Iterable[HostRule], default: Backend | None = None) -> None:
+    def __init__(self, rules: Iterable[HostRule], default: Backend | Route | None = None) -> None:
         by_host: dict[str, list[PathRule]] = {}
         for rule in rules:
             by_host.setdefault(rule.host.lower(), []).extend(rule.paths)
         self._by_host = {host: sorted(paths, key=_rank) for host, paths in by_host.items()}
-        self._default = default
+        self._default = Route(default) if isinstance(default, Backend) else default
 
     @property
     def backends(self) -> tuple[Backend, ...]:
         """Every backend that a request may be sent to, each once."""
-        found = dict.fromkeys(rule.backend for paths in self._by_host.values() for rule in paths)
+        ways: list[PathRule | Route] = [rule for paths in self._by_host.values() for rule in paths]
         if self._default is not None:
-            found[self._default] = None
+            ways.append(self._default)
+        found = dict.fromkeys(way.backend for way in ways)
+        found |= dict.fromkeys(way.canary.backend for way in ways if way.canary is not None)
         return tuple(found)
 
     def backend(self, host: str, path: str) -> Backend | None:
-        """The backend of a request, None for 404; a query string is no part of the path."""
+        """The backend of a request, None for 404; that of its canary is another one."""
+        route = self.route(host, path)
+        return None if route is None else route.backend
+
+    def route(self, host: str, path: str) -> Route | None:
+        """What becomes of a request, None for 404; a query string is no part of the path."""
         host = normal_host(host)
         path = path.partition("?")[0] or "/"
         _, dot, rest = host.partition(".")
         for rule_host in dict.fromkeys((host, f"*.{rest}" if dot else "", "")):
             for rule in self._by_host.get(rule_host, ()):
                 if path_matches(rule.path, rule.path_type, path):
-                    return rule.backend
+                    return Route(rule.backend, rule.treatment, rule.canary)
         return self._default
 
 
@@ -173,25 +215,55 @@ def address_of_host(host: str, ingresses: Iterable[Ingress]) -> tuple[str, ...]:
     return ranked[min(ranked)] if ranked else ()
 
 
-def _backend(backend: IngressBackend | None, namespace: str) -> Backend | None:
+def _backend(backend: IngressBackend | None, ingress: Ingress) -> Backend | None:
     if backend is None or backend.service is None:
         return None
-    port = backend.service.port
-    return Backend(backend.service.name, port.number or port.name, namespace)
+    port, annotations = backend.service.port, ingress.metadata.annotations
+    namespace, by_service = ingress.metadata.namespace, uses_service(annotations)
+    return Backend(backend.service.name, port.number or port.name, namespace, by_service, hashed_by(annotations))
 
 
 def rules_of(ingresses: Iterable[Ingress]) -> IngressRules:
-    """The rules of Ingresses, the oldest first; the first default backend is that of all. Resource backends have none."""
+    """The rules of Ingresses, the oldest first; the first default backend is that of all. Resource backends have none.
+
+    An Ingress that is a canary adds itself to the rules of others for the same host and path, the first to each, and is none of
+    its own (kubernetes/ingress-nginx controller.go, mergeAlternativeBackends).
+    """
     rules: list[HostRule] = []
-    default: Backend | None = None
-    for ingress in sorted(ingresses, key=lambda each: (each.metadata.creation_ns, each.metadata.key)):
-        namespace = ingress.metadata.namespace
-        default = default or _backend(ingress.spec.default_backend, namespace)
-        for rule in ingress.spec.rules:
-            paths = [
-                PathRule(path.path or "/", path.path_type, backend)
-                for path in (rule.http.paths if rule.http else ())
-                if (backend := _backend(path.backend, namespace)) is not None
-            ]
-            rules.append(HostRule(rule.host, tuple(paths)))
+    default: Route | None = None
+    in_order = sorted(ingresses, key=lambda each: (each.metadata.creation_ns, each.metadata.key))
+    for ingress in in_order:
+        annotations = ingress.metadata.annotations
+        if is_canary(annotations):
+            continue
+        treatment = treatment_of(annotations)
+        backend = _backend(ingress.spec.default_backend, ingress)
+        default = default or (None if backend is None else Route(backend, treatment))
+        rules += [HostRule(rule.host, _paths(rule, ingress, treatment)) for rule in ingress.spec.rules]
+    for ingress in in_order:
+        if is_canary(ingress.metadata.annotations):
+            weight, total = canary_weight(ingress.metadata.annotations)
+            for rule in ingress.spec.rules:
+                for path in _paths(rule, ingress, AS_CONTROLLER):
+                    rules = [_with_canary(each, rule.host, path, Canary(path.backend, weight, total)) for each in rules]
     return IngressRules(rules, default)
+
+
+def _paths(rule: IngressRule, ingress: Ingress, treatment: Treatment) -> tuple[PathRule, ...]:
+    return tuple(
+        PathRule(path.path or "/", path.path_type, backend, treatment)
+        for path in (rule.http.paths if rule.http else ())
+        if (backend := _backend(path.backend, ingress)) is not None
+    )
+
+
+def _with_canary(rule: HostRule, host: str, path: PathRule, canary: Canary) -> HostRule:
+    """The rule with a canary beside the backend of that path, whose way to endpoints (`service-upstream`) it takes over."""
+    if rule.host != host:
+        return rule
+    return HostRule(host, tuple(
+        replace(each, canary=replace(canary, backend=replace(canary.backend, by_service=each.backend.by_service)))
+        if each.canary is None and (each.path, each.path_type) == (path.path, path.path_type) and each.backend != path.backend
+        else each
+        for each in rule.paths
+    ))

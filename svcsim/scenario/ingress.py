@@ -29,9 +29,10 @@ def _written(value: tuple[str, ...]) -> object:
 
 
 NextUpstream = Annotated[
-    tuple[Literal["error", "timeout"], ...], BeforeValidator(_off), PlainSerializer(_written),
+    tuple[Literal["error", "timeout", "http_503"], ...], BeforeValidator(_off), PlainSerializer(_written),
     WithJsonSchema({"anyOf": [
-        {"enum": ["off", "error", "timeout", False]}, {"type": "array", "items": {"enum": ["error", "timeout"]}},
+        {"enum": ["off", "error", "timeout", "http_503", False]},
+        {"type": "array", "items": {"enum": ["error", "timeout", "http_503"]}},
     ]}),
 ]
 """Failures after which a proxy tries the next endpoint."""
@@ -62,6 +63,8 @@ class IngressController(Part):
     """proxy-next-upstream: failures after which the next endpoint is tried; `off` for none."""
     next_upstream_tries: PositiveCount = 3
     """proxy-next-upstream-tries: endpoints tried at most."""
+    next_upstream_timeout_ns: Duration = 0
+    """proxy-next-upstream-timeout: so long after the first try others begin; 0: always."""
     keepalive_connections: Count = 320
     """upstream-keepalive-connections: idle connections that are kept at most; 0 opens one a request."""
     keepalive_timeout_ns: PositiveDuration = 60 * S

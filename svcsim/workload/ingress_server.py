@@ -11,14 +11,16 @@ Source: kubernetes/ingress-nginx, docs/how-it-works.md and rootfs/etc/nginx/temp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from svcsim.datapath.connection import Connection, Request
 from svcsim.datapath.host import Namespace
 from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.network import Network
+from svcsim.engine.streams import Stream, stream_seed
 from svcsim.kube.controllers.ingress import Backends
-from svcsim.kube.ingress_rules import Backend, IngressRules
+from svcsim.kube.ingress_annotations import AS_CONTROLLER, Hashed, Treatment
+from svcsim.kube.ingress_rules import IngressRules, Route
 from svcsim.results.records import Flag, Outcome
 from svcsim.workload.distributions import Quantile
 from svcsim.workload.server import Server, ServerProfile, State
@@ -32,10 +34,19 @@ _UNREACHED = int(Flag.UNREACHED)
 _HUNG, _STOPPED = State.HUNG, State.STOPPED
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What becomes of the requests for a host and path: their backends, and the settings that hold for them."""
+
+    target: tuple[str, str]
+    route: Route
+    settings: UpstreamSettings
+
+
 class IngressServer(Server):
     """The process of one controller pod."""
 
-    __slots__ = ("_exchanges_of", "_routes", "_rules", "_upstreams", "on_stop")
+    __slots__ = ("_canaries", "_exchanges_of", "_hashes", "_routes", "_rules", "_settings", "_upstreams", "on_stop")
 
     def __init__(
         self, profile: ServerProfile, namespace: Namespace, endpoint: int, network: Network, settings: UpstreamSettings, seed: int
@@ -43,8 +54,11 @@ class IngressServer(Server):
         own = replace(profile, service_time=_of_another_draw(profile.service_time))
         super().__init__(own, namespace, endpoint, network.exchanges, network.handshakes)
         self._upstreams = Upstreams(network, namespace, settings, seed, self._ended, self._is_awake)
+        self._settings = settings
         self._rules = IngressRules(())
-        self._routes: dict[tuple[str, str], Backend | None] = {}
+        self._routes: dict[tuple[str, str], _Way | None] = {}
+        self._canaries = Stream(seed, f"ingress/canary/{namespace.name}")
+        self._hashes: dict[str, int] = {}
         self._exchanges_of: dict[Connection | Request, Exchange] = {}
         self.on_stop: Callable[[], None] | None = None
 
@@ -65,8 +79,11 @@ class IngressServer(Server):
             elif connection.request is None:
                 self._close(connection)
 
-    def set_backends(self, backends: Backends) -> None:
-        """Other endpoints, for requests from now on."""
+    def set_backends(self, rules: IngressRules, backends: Backends) -> None:
+        """Other endpoints and weights, for requests from now on."""
+        if rules is not self._rules:
+            self._rules = rules
+            self._routes = {}
         self._upstreams.set_endpoints(backends)
 
     # ---- a request ---------------------------------------------------------------------------------------------------
@@ -92,16 +109,30 @@ class IngressServer(Server):
             return
         if not connection.open:
             return
-        backend = self._backend(request)
-        if backend is None:
+        way = self._way(request)
+        if way is None:
             self._refuse(request, Outcome.NOT_FOUND)
-        elif not self._upstreams.has_endpoints(backend):
+        elif not self._upstreams.has_endpoints(way.route.backend):
             self._refuse(request, Outcome.SERVICE_UNAVAILABLE)
         else:
-            exchange = self._exchanges_of[_place(request, connection)] = Exchange(request, backend)
+            exchange = self._exchanges_of[_place(request, connection)] = Exchange(request, way.route.backend, way.settings)
+            canary = way.route.canary
+            if canary is not None and self._upstreams.has_endpoints(canary.backend):
+                if self._canaries.uniform(exchange.key) * canary.total < canary.weight:
+                    exchange.backend = canary.backend
+            if exchange.backend.hashed_by:
+                exchange.hashed = self._hash(exchange.backend.hashed_by, way.target, connection.source)
             self._upstreams.begin(exchange)
 
-    def _backend(self, request: Request) -> Backend | None:
+    def _hash(self, hashed_by: Hashed, target: tuple[str, str], address: int) -> int:
+        """64 bits for what a backend is hashed by (lua/util.lua, generate_var_value)."""
+        text = "".join(_value(part, literal, target, address) for part, literal in hashed_by)
+        found = self._hashes.get(text)
+        if found is None:
+            found = self._hashes[text] = stream_seed(0, text)
+        return found
+
+    def _way(self, request: Request) -> _Way | None:
         first = request
         while first.outer is not None:
             first = first.outer
@@ -110,8 +141,9 @@ class IngressServer(Server):
         try:
             return self._routes[target]
         except KeyError:
-            backend = self._routes[target] = self._rules.backend(*target)
-            return backend
+            route = self._rules.route(*target)
+            way = self._routes[target] = None if route is None else _Way(target, route, _treated(self._settings, route.treatment))
+            return way
 
     def _ended(self, exchange: Exchange, outcome: Outcome) -> None:
         self._exchanges_of.pop(_place(exchange.outer, exchange.front), None)
@@ -170,6 +202,23 @@ class IngressServer(Server):
 def _place(request: Request, connection: Connection) -> Connection | Request:
     """What names a request's exchange: its connection, which carries one at a time, unless many share it."""
     return request if isinstance(connection, MultiplexedConnection) else connection
+
+
+def _treated(settings: UpstreamSettings, treatment: Treatment) -> UpstreamSettings:
+    """A controller's settings with those of an Ingress in their place."""
+    if treatment is AS_CONTROLLER or treatment == AS_CONTROLLER:
+        return settings
+    given = {
+        "connect_timeout_ns": treatment.connect_timeout_ns, "read_timeout_ns": treatment.read_timeout_ns,
+        "next_on": treatment.next_on, "tries": treatment.tries, "next_timeout_ns": treatment.next_timeout_ns,
+    }
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _value(part: str, literal: str, target: tuple[str, str], address: int) -> str:
+    host, uri = target
+    path, _, query = uri.partition("?")
+    return {"text": literal, "address": str(address), "host": host, "path": path, "query": query, "uri": uri}[part]
 
 
 def _of_another_draw(service_time: Quantile) -> Quantile:

@@ -26,31 +26,43 @@ from svcsim.kube.ingress_rules import Backend
 from svcsim.linux.packet import TCP
 from svcsim.linux.ports import PortAllocator
 from svcsim.results.records import Flag, Outcome
+from svcsim.workload.hash_ring import HashRing
 
 Upstream = tuple[int, int]
-Failure = Literal["error", "timeout"]
+Failure = Literal["error", "timeout", "http_503"]
+_BUSY = Outcome.SERVER_BUSY
 _REDIALED, _UNREACHED = int(Flag.REDIALED), int(Flag.UNREACHED)
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
-    """Time-outs, when and how often another endpoint is tried (`tries` in all), and what is kept of connections."""
+    """Time-outs, when and how often another endpoint is tried (`tries` in all), and what is kept of connections.
+
+    `next_timeout_ns`: so long after a request's first try there are others; neither it nor `tries` has a limit at 0.
+    """
 
     connect_timeout_ns: int
     read_timeout_ns: int
-    next_on: frozenset[Failure]
+    next_on: frozenset[str]
     tries: int
+    next_timeout_ns: int
     kept: int
     kept_for_ns: int
     requests_per_connection: int
 
 
 class Exchange:
-    """A client's request on its way through the proxy."""
+    """A client's request on its way through the proxy; `hashed` is what decides its endpoint, None if endpoints take turns."""
 
-    __slots__ = ("backend", "connect_before_ns", "connection", "front", "inner", "is_cached", "outer", "tries")
+    __slots__ = (
+        "backend", "begun_ns", "connect_before_ns", "connection", "front", "hashed", "inner", "is_cached", "outer", "settings",
+        "tries",
+    )
 
-    def __init__(self, outer: Request, backend: Backend) -> None:
+    def __init__(self, outer: Request, backend: Backend, settings: UpstreamSettings, hashed: int | None = None) -> None:
+        self.settings = settings
+        self.hashed = hashed
+        self.begun_ns = 0
         self.outer = outer
         self.front = outer.connection
         self.backend = backend
@@ -96,6 +108,13 @@ class _Turn:
     endpoints: tuple[Upstream, ...]
     index: int
     changes: int
+    ring: HashRing | None = None
+
+    def of(self, hashed: int) -> Upstream:
+        """The endpoint of a hash, the same one as long as it is there."""
+        if self.ring is None:
+            self.ring = HashRing(tuple(splitmix64(address ^ port << 32) for address, port in self.endpoints))
+        return self.endpoints[self.ring.find(hashed)]
 
 
 Done = Callable[[Exchange, Outcome], None]
@@ -107,7 +126,7 @@ class Upstreams:
 
     __slots__ = (
         "_answered", "_connect_timers", "_done", "_free", "_idle", "_idle_timers", "_is_awake", "_later", "_namespace",
-        "_network", "_ports", "_read_timers", "_settings", "_starts", "_turns", "_under_way",
+        "_network", "_picks", "_ports", "_read_timers", "_settings", "_starts", "_turns", "_under_way",
     )
 
     def __init__(
@@ -121,6 +140,7 @@ class Upstreams:
         self._done = done
         self._is_awake = is_awake
         self._starts = Stream(seed, f"ingress/round-robin/{namespace.name}")
+        self._picks = Stream(seed, f"ingress/service-upstream/{namespace.name}")
         self._turns: dict[Backend, _Turn] = {}
         self._ports: dict[Upstream, PortAllocator] = {}
         self._free: dict[Upstream, list[_Kept]] = {}
@@ -128,8 +148,8 @@ class Upstreams:
         self._under_way: dict[Exchange, None] = {}
         self._later: list[Callable[[], None]] = []
         clock = network.fabric.clock
-        self._connect_timers: TimerFifo[Connection] = TimerFifo(clock, settings.connect_timeout_ns, self._connect_timed_out)
-        self._read_timers: TimerFifo[Request] = TimerFifo(clock, settings.read_timeout_ns, self._read_timed_out)
+        self._connect_timers: dict[int, TimerFifo[Connection]] = {}
+        self._read_timers: dict[int, TimerFifo[Request]] = {}
         self._idle_timers: TimerFifo[_Kept] = TimerFifo(clock, settings.kept_for_ns, self._idle_timed_out)
         self._answered: Step = (self._on_answer,)
 
@@ -154,10 +174,12 @@ class Upstreams:
         turn = self._turns.get(backend)
         return turn is not None and bool(turn.endpoints)
 
-    def _next_endpoint(self, backend: Backend) -> Upstream | None:
-        turn = self._turns.get(backend)
+    def _next_endpoint(self, exchange: Exchange) -> Upstream | None:
+        turn = self._turns.get(exchange.backend)
         if turn is None or not turn.endpoints:
             return None
+        if exchange.hashed is not None:
+            return turn.of(exchange.hashed)
         chosen = turn.endpoints[turn.index]
         turn.index = (turn.index + 1) % len(turn.endpoints)
         return chosen
@@ -167,11 +189,12 @@ class Upstreams:
     def begin(self, exchange: Exchange) -> None:
         """Send a client's request to an endpoint of its backend."""
         self._under_way[exchange] = None
+        exchange.begun_ns = self._network.fabric.clock.now
         exchange.outer.phase = REQUEST
         self._try(exchange)
 
     def _try(self, exchange: Exchange) -> None:
-        endpoint = self._next_endpoint(exchange.backend)
+        endpoint = self._next_endpoint(exchange)
         if endpoint is None:
             self._end(exchange, Outcome.BAD_GATEWAY)
             return
@@ -198,14 +221,28 @@ class Upstreams:
         if not port:
             self._failed(exchange, "error", now)
             return
-        front = exchange.front
         key = splitmix64(exchange.key ^ exchange.tries)
-        connection = Connection(self, namespace, port, *endpoint, TCP, key, front.pick_uniform)
+        # Through a ClusterIP each try is a draw of its own; the client's connection may be the same for many.
+        pick = self._picks.uniform(key) if exchange.backend.by_service else exchange.front.pick_uniform
+        connection = Connection(self, namespace, port, *endpoint, TCP, key, pick)
         connection.port_pool = pool
         connection.tag = exchange
         exchange.connection = connection
-        self._connect_timers.set(connection)
+        self._connect_timer(exchange.settings.connect_timeout_ns).set(connection)
         network.handshakes.open(connection)
+
+    def _connect_timer(self, duration_ns: int) -> TimerFifo[Connection]:
+        timers = self._connect_timers.get(duration_ns)
+        if timers is None:
+            timers = TimerFifo(self._network.fabric.clock, duration_ns, self._connect_timed_out)
+            self._connect_timers[duration_ns] = timers
+        return timers
+
+    def _read_timer(self, duration_ns: int) -> TimerFifo[Request]:
+        timers = self._read_timers.get(duration_ns)
+        if timers is None:
+            timers = self._read_timers[duration_ns] = TimerFifo(self._network.fabric.clock, duration_ns, self._read_timed_out)
+        return timers
 
     def _send(self, exchange: Exchange, connection: Connection) -> None:
         outer, front = exchange.outer, exchange.front
@@ -222,7 +259,7 @@ class Upstreams:
         front.endpoint_host = connection.server_host
         front.flags &= ~_UNREACHED
         exchange.note()
-        self._read_timers.set(inner)
+        self._read_timer(exchange.settings.read_timeout_ns).set(inner)
         self._network.exchanges.send(inner)
 
     # ---- what comes back (`Client`) ----------------------------------------------------------------------------------
@@ -278,8 +315,12 @@ class Upstreams:
         if exchange is None or exchange.inner is not inner:
             return
         connection.tag = None
-        exchange.inner = exchange.connection = None
         outer, now = exchange.outer, self._network.fabric.clock.now
+        if inner.status is _BUSY and self._goes_on(exchange, "http_503", now):
+            self._keep(connection)
+            self._failed(exchange, "http_503", now)
+            return
+        exchange.inner = exchange.connection = None
         if outer.live:
             outer.request_ns += inner.request_ns
             outer.queue_ns += inner.queue_ns
@@ -323,18 +364,25 @@ class Upstreams:
     def _failed(self, exchange: Exchange, failure: Failure, now_ns: int) -> None:
         """A try has failed: its time is that of a failed attempt, and the next endpoint is tried unless that was the last."""
         exchange.inner = exchange.connection = None
-        outer, settings = exchange.outer, self._settings
+        outer = exchange.outer
         if outer.live:
             outer.retry_ns += now_ns - outer.mark_ns + outer.connect_ns - exchange.connect_before_ns
             outer.connect_ns = exchange.connect_before_ns
             outer.mark_ns = now_ns
         if exchange.is_cached and failure == "error":
             exchange.tries -= 1
-        if failure in settings.next_on and exchange.tries < settings.tries:
+        if self._goes_on(exchange, failure, now_ns):
             outer.flags |= _REDIALED
             self._try(exchange)
             return
         self._end(exchange, Outcome.GATEWAY_TIMEOUT if failure == "timeout" else Outcome.BAD_GATEWAY)
+
+    def _goes_on(self, exchange: Exchange, failure: Failure, now_ns: int) -> bool:
+        """Whether another endpoint is tried after a failure (ngx_http_upstream_next)."""
+        settings = exchange.settings
+        if failure not in settings.next_on or (settings.tries and exchange.tries >= settings.tries):
+            return False
+        return not settings.next_timeout_ns or now_ns - exchange.begun_ns < settings.next_timeout_ns
 
     def _end(self, exchange: Exchange, outcome: Outcome) -> None:
         self._under_way.pop(exchange, None)

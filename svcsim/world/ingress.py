@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from svcsim.datapath.host import Namespace
@@ -13,6 +14,7 @@ from svcsim.kube.api.pod import Pod
 from svcsim.kube.api.service import Service
 from svcsim.kube.cluster import ControlPlane
 from svcsim.kube.controllers.ingress import IngressController, IngressSettings, with_addresses
+from svcsim.linux.address import parse_address
 from svcsim.scenario.ingress import IngressController as IngressModel
 from svcsim.units import S
 from svcsim.workload.ingress_server import IngressServer
@@ -34,7 +36,12 @@ class _Running:
 class IngressControllers:
     """All ingress controllers of a world, by pod."""
 
-    def __init__(self, network: Network, control: ControlPlane, seed: int) -> None:
+    def __init__(
+        self, network: Network, control: ControlPlane, seed: int, domain: str, outside: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """`domain`: of the cluster's names; `outside`: the addresses of names outside."""
+        self._domain = domain
+        self._outside = outside
         self._network = network
         self._control = control
         self._seed = seed
@@ -50,6 +57,7 @@ class IngressControllers:
         controller = IngressController(
             self._control.node_client(node, f"ingress-controller/{key}"), self._settings(pod, model), pod, server,
             self._phases.uniform(stream_seed(0, key)), self._is_leader, lambda: self._node_addresses(model.class_),
+            self._lookup,
         )
         self._running.pop(key, None)
         self._running[key] = _Running(controller, node)
@@ -72,6 +80,18 @@ class IngressControllers:
                 current = store.require(Ingress, ingress.metadata.key)
                 if not current.status:
                     store.reload(with_addresses(current, addresses))
+
+    def _lookup(self, name: str) -> tuple[int, ...]:
+        """What a name leads to: a host outside, or a Service's ClusterIP; the look-up itself costs nothing here."""
+        host = name.lower().removesuffix(".")
+        if host in self._outside:
+            return self._outside[host]
+        labels = host.removesuffix(f".{self._domain}").split(".")
+        if len(labels) != 3 or labels[2] != "svc":
+            return ()
+        service = self._control.store.get(Service, f"{labels[1]}/{labels[0]}")
+        address = "" if service is None or service.spec.is_headless else service.spec.cluster_ip
+        return (parse_address(address),) if address else ()
 
     def _is_leader(self, controller: IngressController) -> bool:
         """Whether it is the first of the living ones of its class (leader election, without the time of a lease)."""
@@ -107,6 +127,7 @@ class IngressControllers:
 def _upstream_settings(model: IngressModel) -> UpstreamSettings:
     return UpstreamSettings(
         connect_timeout_ns=model.connect_timeout_ns, read_timeout_ns=model.read_timeout_ns,
-        next_on=frozenset(model.next_upstream), tries=model.next_upstream_tries, kept=model.keepalive_connections,
+        next_on=frozenset(model.next_upstream), tries=model.next_upstream_tries,
+        next_timeout_ns=model.next_upstream_timeout_ns, kept=model.keepalive_connections,
         kept_for_ns=model.keepalive_timeout_ns, requests_per_connection=model.keepalive_requests,
     )

@@ -21,7 +21,7 @@ from svcsim.kube.cluster import ControlPlane, NodeSpec
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.store import Change, Event, Store
 from svcsim.kube.timings import Timings
-from svcsim.linux.address import format_address
+from svcsim.linux.address import format_address, parse_address
 from svcsim.results.records import RecordWriter
 from svcsim.results.result import Result
 from svcsim.scenario.faults import IpvsModules
@@ -99,7 +99,8 @@ class World:
         )
         self.resolvers.node_caches = self.naming.node_caches(self.network, self.timings, seed)
         dns_profile = ServerProfile(distributions.exponential(self.timings.dns_service_ns), workers=self.timings.dns_workers)
-        self.ingress = IngressControllers(self.network, self.control, seed)
+        outside = {host.name.lower(): tuple(map(parse_address, host.address)) for host in scenario.cluster.outside}
+        self.ingress = IngressControllers(self.network, self.control, seed, kubernetes.dns.domain, outside)
         self.containers = Containers(
             scenario, self.network, self.control.store, self.clients,
             self.naming.service(self.timings, self.clock), dns_profile, self._process_exited, self.ingress.serve,

@@ -12,7 +12,7 @@ from tests.world.small import SMALL, small
 
 def tables(**settings):
     world = build(small(mode="ipvs/rr", **settings))
-    return {name: node.proxy.proxiers[0].table for name, node in world._nodes.items()}
+    return {name: node.proxy.proxiers[0].table for name, node in world.nodes.by_name.items()}
 
 
 def test_without_keys_it_is_as_kube_proxy_sets_it_on_a_new_kernel():

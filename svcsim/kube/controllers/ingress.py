@@ -21,6 +21,7 @@ from svcsim.kube.api.service import Service
 from svcsim.kube.client import Client
 from svcsim.kube.events import EventRecorder
 from svcsim.kube.informer import Informer
+from svcsim.kube.ingress_annotations import is_canary, own_annotations
 from svcsim.kube.ingress_rules import Backend, IngressRules, is_own, rules_of
 from svcsim.kube.store import ApiError, Change, Event
 from svcsim.linux.address import parse_address
@@ -54,17 +55,32 @@ class ProxyConfiguration(Protocol):
     def reload(self, rules: IngressRules, backends: Backends) -> None:
         """Begin anew with other rules."""
 
-    def set_backends(self, backends: Backends) -> None:
-        """Take other endpoints."""
+    def set_backends(self, rules: IngressRules, backends: Backends) -> None:
+        """Take other endpoints and weights."""
 
 
-def upstreams_of(backend: Backend, service: Service | None, slices: Iterable[EndpointSlice]) -> tuple[Upstream, ...]:
-    """The ready endpoints of a Service's port, each once; none of a Service or port that is not there."""
+Lookup = Callable[[str], tuple[int, ...]]
+"""The addresses that a name has; none if it has none."""
+
+
+def upstreams_of(
+    backend: Backend, service: Service | None, slices: Iterable[EndpointSlice], lookup: Lookup = lambda name: ()
+) -> tuple[Upstream, ...]:
+    """The ready endpoints of a Service's port, each once; none of a Service or port that is not there.
+
+    With `service-upstream` its ClusterIP alone, if it has one; of an ExternalName what its name leads to (endpointslices.go,
+    getEndpointsFromSlices; balancer.lua, resolve_external_names).
+    """
     if service is None:
         return ()
     port = next((each for each in service.spec.ports if backend.port in (each.port, each.name) and each.protocol == "TCP"), None)
+    if service.spec.type == "ExternalName":
+        target = backend.port if port is None else port.target_port if isinstance(port.target_port, int) else port.port
+        return tuple((address, target) for address in lookup(service.spec.external_name)) if isinstance(target, int) else ()
     if port is None:
         return ()
+    if backend.by_service and service.spec.cluster_ip and not service.spec.is_headless:
+        return ((parse_address(service.spec.cluster_ip), port.port),)
     found: dict[Upstream, None] = {}
     for piece in slices:
         number = next((each.port for each in piece.ports if (each.name or "") == port.name and each.port), None)
@@ -100,15 +116,17 @@ class IngressController:
     """The controller's process in one pod."""
 
     __slots__ = (
-        "_client", "_informer", "_is_leader", "_last_sync_ns", "_node_addresses", "_phase_ns", "_pod", "_proxy", "_recorder",
-        "_rules_of", "_sync_waits", "_upstreams", "running", "settings",
+        "_client", "_informer", "_is_leader", "_last_sync_ns", "_lookup", "_node_addresses", "_phase_ns", "_pod", "_proxy",
+        "_recorder", "_rules", "_rules_of", "_sync_waits", "_upstreams", "_weights", "running", "settings",
     )
 
     def __init__(
         self, client: Client, settings: IngressSettings, pod: Pod, proxy: ProxyConfiguration, phase: float,
         is_leader: Callable[[IngressController], bool], node_addresses: Callable[[], tuple[str, ...]],
+        lookup: Lookup = lambda name: (),
     ) -> None:
         """`phase`: where in their second the proxy's workers look for endpoints, as a share of it."""
+        self._lookup = lookup
         self._client = client
         self.settings = settings
         self._pod = pod
@@ -124,6 +142,8 @@ class IngressController:
         self._sync_waits = False
         self._last_sync_ns = -settings.sync_interval_ns
         self._rules_of: tuple[tuple[str, object], ...] = ()
+        self._weights: tuple[tuple[str, object], ...] = ()
+        self._rules = IngressRules(())
         self._upstreams: Backends = {}
         self.running = True
 
@@ -132,7 +152,7 @@ class IngressController:
         self._informer.list_initially()
         own = self.own_ingresses()
         rules = rules_of(own)
-        self._rules_of, self._upstreams = _written(own), self._backends(rules)
+        self._rules_of, self._weights, self._rules, self._upstreams = _written(own), _weights(own), rules, self._backends(rules)
         self._proxy.reload(rules, self._upstreams)
         self._client.clock.after(self.settings.status_period_ns, self._status_is_due)
 
@@ -155,7 +175,8 @@ class IngressController:
     def _ingress_changed(self, event: Event) -> None:
         ingress, old = event.obj, event.old
         assert isinstance(ingress, Ingress)
-        if event.change is not Change.DELETED and not (isinstance(old, Ingress) and old.spec == ingress.spec):
+        same = isinstance(old, Ingress) and (old.spec, old.metadata.annotations) == (ingress.spec, ingress.metadata.annotations)
+        if event.change is not Change.DELETED and not same:
             if self.running and self._is_own(ingress):
                 self._recorder.normal(ingress, "Sync", "Scheduled for sync")
         self._changed(event)
@@ -175,30 +196,30 @@ class IngressController:
         clock = self._client.clock
         self._last_sync_ns = clock.now
         own = self.own_ingresses()
-        written, rules = _written(own), rules_of(own)
+        written, weights, rules = _written(own), _weights(own), rules_of(own)
         backends = self._backends(rules)
         if written != self._rules_of:
-            self._rules_of, self._upstreams = written, backends
+            self._rules_of, self._weights, self._rules, self._upstreams = written, weights, rules, backends
             self._recorder.normal(self._pod, "RELOAD", "NGINX reload triggered due to a change in configuration")
-            clock.after(self.settings.reload_ns, lambda: self._reload(written, rules))
-        elif backends != self._upstreams:
-            self._upstreams = backends
+            clock.after(self.settings.reload_ns, lambda: self._reload(written))
+        elif backends != self._upstreams or weights != self._weights:
+            self._weights, self._rules, self._upstreams = weights, rules, backends
             wait_ns = (self._phase_ns - clock.now) % self.settings.backends_interval_ns
             clock.after(wait_ns, self._workers_look)
 
-    def _reload(self, written: tuple[tuple[str, object], ...], rules: IngressRules) -> None:
+    def _reload(self, written: tuple[tuple[str, object], ...]) -> None:
         if self.running and written == self._rules_of:
-            self._proxy.reload(rules, self._upstreams)
+            self._proxy.reload(self._rules, self._upstreams)
 
     def _workers_look(self) -> None:
         if self.running:
-            self._proxy.set_backends(self._upstreams)
+            self._proxy.set_backends(self._rules, self._upstreams)
 
     def _backends(self, rules: IngressRules) -> Backends:
         informer, found = self._informer, {}
         for backend in rules.backends:
             key = f"{backend.namespace}/{backend.service}"
-            found[backend] = upstreams_of(backend, informer.get(Service, key), informer.slices_of(key))
+            found[backend] = upstreams_of(backend, informer.get(Service, key), informer.slices_of(key), self._lookup)
         return found
 
     # ---- status ------------------------------------------------------------------------------------------------------
@@ -222,5 +243,12 @@ class IngressController:
 
 
 def _written(ingresses: Iterable[Ingress]) -> tuple[tuple[str, object], ...]:
-    """What makes two configurations differ by more than endpoints."""
-    return tuple((each.metadata.key, each.spec) for each in ingresses)
+    """What makes two configurations differ by more than endpoints and weights."""
+    found = ((each, each.metadata.annotations) for each in ingresses)
+    return tuple((each.metadata.key, (each.spec, () if is_canary(own) else own_annotations(own))) for each, own in found)
+
+
+def _weights(ingresses: Iterable[Ingress]) -> tuple[tuple[str, object], ...]:
+    """What the workers take over without a reload: how much canaries get, and what they are hashed by."""
+    found = (each for each in ingresses if is_canary(each.metadata.annotations))
+    return tuple((each.metadata.key, own_annotations(each.metadata.annotations)) for each in found)

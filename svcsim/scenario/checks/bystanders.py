@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from svcsim.kube.api.ingress import Ingress, IngressClass
 from svcsim.kube.api.service import Service
+from svcsim.kube.ingress_annotations import without_effect
 from svcsim.kube.ingress_rules import CLASS_ANNOTATION, class_of, is_own
 from svcsim.scenario.checks.scope import NAMED, Scope
 
@@ -26,11 +27,16 @@ def note_servers(scope: Scope) -> None:
 
 
 def note_ingresses(scope: Scope) -> None:
-    """Ingresses on which nobody acts, as an unknown class means."""
+    """Ingresses on which nobody acts, as an unknown class means, and annotations that bear on traffic and are not acted on."""
     declared = [servers.ingress for servers in scope.scenario.servers if servers.ingress is not None]
     classes = {name: obj for name, obj in scope.of_kind("ingressclass").items() if isinstance(obj, IngressClass)}
     for ingress in scope.of_kind("ingress").values():
-        if isinstance(ingress, Ingress) and not any(
+        if not isinstance(ingress, Ingress):
+            continue
+        idle = list(without_effect(ingress.metadata.annotations))
+        if idle:
+            scope.notes.append(f"annotations of Ingress {ingress.metadata.key} have no effect: {'; '.join(idle)}")
+        if not any(
             is_own(ingress, classes, each.class_, each.controller, without_class=each.watch_ingress_without_class)
             for each in declared
         ):
