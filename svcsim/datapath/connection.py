@@ -10,7 +10,7 @@ one it is, and each boundary adds now - mark to its part. So the parts sum to th
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from svcsim.engine.hop import Hop, Step
 from svcsim.linux.address import LAST_IPV4
@@ -147,25 +147,45 @@ class Request(Hop):
 Station = tuple[list[int], int, int, int, Step]
 """A CPU queue on the way: (free instants of the host's queues, which one, cost, delay to the next, next step)."""
 
+Way = tuple[Station, ...]
+
+
+class Paths(NamedTuple):
+    """The stations there and back, whether the way is rough, and the CPU time of an exchange that is due to the proxy's rules.
+
+    A connection's first exchange has stations of its own: its server has to accept the connection, and the first answer of a UDP
+    flow costs more.
+    """
+
+    forward: Way
+    backward: Way
+    lossy: bool
+    proxy_exchange_ns: int
+    first_forward: Way
+    first_backward: Way
+
+
+NO_PATHS = Paths((), (), False, 0, (), ())
+
 
 class Connection(Hop):
     """A transport connection (TCP) or flow (UDP) between a client's port and a Service or address.
 
-    `forward` and `backward` are the stations of an established packet in each direction, valid for `generation`. `near_entry` is
-    the conntrack entry on the host that decides where it goes (`entry_host`), `far_entry` the one on the server's host if that is
-    another. `sender` and `client_sender` have the congestion windows of server and client, None until a message is longer than
-    the initial one (`svcsim.datapath.transfer`). While its first packet travels, `departure_ns` is when it leaves the host it is
-    on, `source` and `backend_address` are where it comes from and where it is going (0 where no decision sent it anywhere).
-    `endpoint` is who took it, -1 while nobody has. `endpoint_host` is where the endpoint is if a proxy on `server_host` leads to
-    it. `client` is None once the client needs to hear nothing of it. `client_address` is its own of the destination's family, 0
-    if none.
+    `forward` and `backward` are the stations of the next packet in each direction, of all its `paths`, valid for `generation`.
+    `near_entry` is the conntrack entry on the host that decides where it goes (`entry_host`), `far_entry` the one on the
+    server's host if that is another. `sender` and `client_sender` have the congestion windows of server and client, None until a
+    message is longer than the initial one (`svcsim.datapath.transfer`). While its first packet travels, `departure_ns` is when
+    it leaves the host it is on, `source` and `backend_address` are where it comes from and where it is going (0 where no
+    decision sent it anywhere). `endpoint` is who took it, -1 while nobody has. `endpoint_host` is where the endpoint is if a
+    proxy on `server_host` leads to it. `client` is None once the client needs to hear nothing of it. `client_address` is its own
+    of the destination's family, 0 if none.
     """
 
     __slots__ = (
         "backend_address", "backend_port", "backward", "client", "client_address", "client_port", "client_sender", "deadline_ns",
         "decisions", "departure_ns", "destination", "destination_port", "endpoint", "endpoint_host", "entry_host", "far_entry",
         "flags",
-        "flow", "forward", "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal",
+        "flow", "forward", "free_at_ns", "generation", "key", "lossy", "namespace", "near_entry", "open", "ordinal", "paths",
         "pick_uniform", "port_pool", "position", "protocol", "proxy_exchange_ns", "queue", "request", "rewritten", "rules",
         "sender", "server", "server_host", "server_namespace", "source", "source_port", "syn_attempt", "syn_sent_ns", "tag",
         "used",
@@ -213,8 +233,9 @@ class Connection(Hop):
         self.near_entry: Entry | None = None
         self.far_entry: Entry | None = None
         self.flow: Flow | None = None
-        self.forward: tuple[Station, ...] = ()
-        self.backward: tuple[Station, ...] = ()
+        self.paths = NO_PATHS
+        self.forward: Way = ()
+        self.backward: Way = ()
         self.sender: Sender | None = None
         self.client_sender: Sender | None = None
         self.free_at_ns = 0

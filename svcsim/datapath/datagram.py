@@ -96,6 +96,7 @@ class Datagrams:
 
     def answered(self, connection: Connection) -> None:
         """An answer passed: the flow is a stream now, with the longer time-out."""
+        connection.backward = connection.paths.backward
         now = self.fabric.clock.now
         if connection.near_entry is not None:
             connection.entry_host.conntrack.move(connection.near_entry, State.UDP_STREAM, now)
@@ -200,6 +201,7 @@ class Datagrams:
         listener = namespace.listeners.get((connection.protocol, connection.backend_port))
         if not self.exchanges.build_paths(connection):
             return
+        connection.backward = connection.paths.first_backward
         if listener is None:
             self._icmp_error(request, host, now, Outcome.REFUSED)
             return

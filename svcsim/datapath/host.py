@@ -25,10 +25,12 @@ class Charges:
     `first_*` apply to a packet that opens a flow: walk, conntrack entry, NAT set-up; a rule of the Service list costs
     `service_rule_ns` (TCP and UDP differ; the list outgrows the caches at `service_rule_knee` rules, where the `beyond` slopes
     begin), one `statistic` rule `statistic_rule_*_ns`. `masquerade_packet_ns` is what each later packet of a masqueraded flow
-    costs more. `cold_endpoint_ns` is what the one that was picked of very many endpoints costs more, being out of the cache: of M
-    that times (M - 1) / (M + 100). `client_*` and `server_*` are delays at TCP sockets, `udp_*` at UDP sockets of either end;
+    costs more. `cold_endpoint_ns` is what the one that was picked of many endpoints costs more, being out of the cache: of M that
+    times (M - 1) / (M + 100). `client_*` and `server_*` are delays at TCP sockets, `udp_*` at UDP sockets of either end;
     `server_accept_ns` is all that a SYN takes at its two ends, `syn_send_ns` its sender's part; `fresh_udp_send_ns` is what the
-    first datagram of a flow costs its sender more.
+    first datagram of a flow costs its sender more, `fresh_udp_reply_ns` its first answer. `accept_ns` is what a process takes
+    from a connection's handshake until it reads. Copying a message takes `copy_ns_per_kib` at both its ends together, and beyond
+    a unit `further_copy_ns_per_kib`.
     """
 
     first_ns: int
@@ -58,6 +60,16 @@ class Charges:
     service_rule_udp_beyond_ns: float = 0.0
     cold_endpoint_ns: float = 0.0
     syn_send_ns: int = 0
+    accept_ns: int = 0
+    fresh_udp_reply_ns: int = 0
+    copy_ns_per_kib: float = 0.0
+    further_copy_ns_per_kib: float = 0.0
+
+    def copied_ns(self, size_bytes: int) -> int:
+        """What copying so much in and out of the kernel takes at both ends."""
+        first_bytes = min(size_bytes, self.unit_bytes)
+        further_ns = (size_bytes - first_bytes) * self.further_copy_ns_per_kib
+        return round((first_bytes * self.copy_ns_per_kib + further_ns) / 1024)
 
     def cold_ns(self, endpoints: int) -> float:
         """What the one that was picked of so many endpoints costs more."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from svcsim.datapath.connection import RESPONSE, Connection, Request
 from svcsim.datapath.fabric import Fabric
-from svcsim.datapath.host import Host
+from svcsim.datapath.host import Charges, Host
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Hop, Step
 from svcsim.linux.congestion import CongestionWindow
@@ -37,17 +37,18 @@ _PROBE_MARGIN_NS = 2 * MS  # TCP_TIMEOUT_MIN: two jiffies, of a millisecond
 
 class Message:
     """A request or an answer under way, in segments: `fresh` is the next that was never sent, `again` are those to be sent again,
-    `missing` says how many have not arrived. `whole_ns` is when the last of those that have arrived was there.
+    `missing` says how many have not arrived. `whole_ns` is when the last of those that have arrived was there and copied:
+    processes copy one part after the other, while the next ones travel.
     """
 
-    __slots__ = ("again", "forward", "fresh", "missing", "request", "segments", "size_bytes", "whole_ns")
+    __slots__ = ("again", "copied_bytes", "forward", "fresh", "missing", "request", "segments", "size_bytes", "whole_ns")
 
     def __init__(self, request: Request, size_bytes: int, *, forward: bool) -> None:
         self.request = request
         self.forward = forward
         self.size_bytes = size_bytes
         self.segments = self.missing = -(-size_bytes // SEGMENT_BYTES)
-        self.fresh = self.whole_ns = 0
+        self.fresh = self.whole_ns = self.copied_bytes = 0
         self.again: list[int] = []
 
     @property
@@ -65,6 +66,12 @@ class Message:
         begin = self.fresh
         self.fresh = min(self.segments, begin + limit - len(taken))
         return [*taken, *range(begin, self.fresh)]
+
+    def copy(self, size_bytes: int, charges: Charges) -> int:
+        """What copying the next so many bytes takes at both ends."""
+        begin_bytes = self.copied_bytes
+        self.copied_bytes += size_bytes
+        return charges.copied_ns(self.copied_bytes) - charges.copied_ns(begin_bytes)
 
     def bytes_of(self, numbers: Sequence[int]) -> int:
         """The size of these segments; the message's last one may be short."""
@@ -154,6 +161,8 @@ class Transfers:
         """A request, or its answer where the phase is RESPONSE, is written to a connection that stands, now."""
         forward = request.phase != RESPONSE
         connection = request.connection
+        if forward:  # the server accepts meanwhile
+            connection.forward = connection.paths.forward
         sender = connection.client_sender if forward else connection.sender
         if sender is None:
             sender = Sender(CongestionWindow(self.fabric.settings.windows))
@@ -339,6 +348,7 @@ class Transfers:
             sender.under_way -= 1
             return
         message.whole_ns = max(message.whole_ns, train.tail_ns + sender.receive_ns)
+        message.whole_ns += message.copy(message.bytes_of(train.carried), connection.entry_host.charges)
         if train.lost:
             request.flags |= _RETRANSMITTED
         if train.lost or sender.messages or sender.untold:

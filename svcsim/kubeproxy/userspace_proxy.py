@@ -34,8 +34,9 @@ PickEndpoint = Callable[[int, bool], "tuple[int, int] | None"]
 class ProxyCharges:
     """What the process spends: on an accepted connection, on a dial, on each message that it copies.
 
-    `sockets_ns` is what each piece of work costs it at its own sockets, wake-up included. As a delay that is part of its two
-    connections, so here it only keeps the process busy.
+    A message costs `copy_ns_per_kib` up to `unit_bytes`, and `extra_unit_ns` for each such unit beyond. `sockets_ns` is what each
+    piece of work costs it at its own sockets, wake-up included. As a delay that is part of its two connections, so here it only
+    keeps the process busy.
     """
 
     accept_ns: int
@@ -43,6 +44,8 @@ class ProxyCharges:
     copy_ns: int
     copy_ns_per_kib: int
     sockets_ns: int
+    unit_bytes: int = 1 << 60
+    extra_unit_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,11 @@ class ProxyProcess:
 
     def copy_ns(self, size_bytes: int) -> int:
         """CPU time to read and write a message."""
-        return self.charges.copy_ns + self.charges.copy_ns_per_kib * size_bytes // 1024
+        charges = self.charges
+        if size_bytes <= charges.unit_bytes:
+            return charges.copy_ns + charges.copy_ns_per_kib * size_bytes // 1024
+        extra_ns = (size_bytes - charges.unit_bytes) * charges.extra_unit_ns // charges.unit_bytes
+        return charges.copy_ns + charges.copy_ns_per_kib * charges.unit_bytes // 1024 + extra_ns
 
     def local_port(self, address: int, port: int, now_ns: int) -> tuple[int, PortAllocator]:
         """A port of the node towards an endpoint."""

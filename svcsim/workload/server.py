@@ -118,6 +118,7 @@ class Server:
             connection.server = None  # the process went while the SYN-ACK travelled: RST at the first segment
         else:
             self.connections[connection] = None
+            connection.forward = connection.paths.first_forward
 
     def disconnected(self, connection: Connection) -> None:
         """The client closed it, or it was reset."""

@@ -268,7 +268,9 @@ class Proxies:
         costs = self._costs.userspace
         charges = ProxyCharges(
             accept_ns=costs.accept_ns, dial_ns=costs.dial_ns, copy_ns=costs.copy_ns, copy_ns_per_kib=round(costs.copy_ns_per_kib),
-            sockets_ns=costs.sockets_ns,
+            sockets_ns=costs.sockets_ns, unit_bytes=self._costs.unit_bytes,
+            # What a unit costs beyond the direct path, less what the second leg is charged at its sockets.
+            extra_unit_ns=max(0, costs.extra_unit_ns - self._costs.extra_unit_sockets_ns),
         )
         first_ns = self._timings.proxy_dial_ns
         dials = DialTimeouts(tuple(first_ns << i for i in range(USERSPACE_DIALS)), self._timings.proxy_udp_idle_ns)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from svcsim.calibration.costs import costs_of
 from svcsim.calibration.profile import load_profile
 from svcsim.linux.packet import TCP, UDP, Decision, Verdict
+from svcsim.linux.tcp import INITIAL_WINDOW_BYTES, SEGMENT_BYTES
 from svcsim.units import MS, US, S
 from svcsim.world.hosts import charges_of
 from tests.datapath.small_world import CHARGES, SmallWorld
@@ -82,6 +83,52 @@ def test_the_picked_one_of_many_endpoints_is_out_of_the_cache(endpoints, share):
     warm = Decision(Verdict.DNAT, 1, 80, statistic_rules=7)
     cold = replace(warm, endpoints=endpoints)
     assert charges.first_packet_ns(cold, TCP) - charges.first_packet_ns(warm, TCP) == round(3_200 * share)
+
+
+def times_of(charges, send_name, count=3, **sizes):
+    """How long exchanges one after the other take, the connection or socket being new with the first."""
+    world = SmallWorld(service_ns=SERVICE_NS, charges=charges)
+    client = world.client()
+    flow = client.connect() if send_name == "send" else client.socket()
+    world.run(10 * MS)
+    return [exchange_ns(world, client, flow, lambda each: getattr(client, send_name)(each, **sizes)) for _ in range(count)]
+
+
+@pytest.mark.parametrize(("send_name", "entry"), [("send", "accept_ns"), ("datagram", "fresh_udp_reply_ns")])
+def test_the_first_exchange_of_a_connection_alone_is_accepted_and_of_a_flow_alone_answered_anew(send_name, entry):
+    without = times_of(CHARGES, send_name)
+    with_it = times_of(replace(CHARGES, **{entry: 17_000}), send_name)
+    assert [one - other for one, other in zip(with_it, without, strict=True)] == [17_000, 0, 0]
+
+
+def test_no_connect_waits_for_the_accepting_process():
+    world = SmallWorld(charges=replace(CHARGES, accept_ns=17_000))
+    plain = SmallWorld()
+    connected = []
+    for each in (world, plain):
+        client = each.client()
+        client.connect()
+        each.run(1 * S)
+        connected.append(client.events[0])
+    assert connected[0] == connected[1]
+
+
+COPYING = replace(CHARGES, copy_ns_per_kib=250.0, further_copy_ns_per_kib=720.0)
+
+
+@pytest.mark.parametrize("size", [SEGMENT_BYTES, SEGMENT_BYTES + 1, INITIAL_WINDOW_BYTES, 65_536])
+def test_a_message_of_more_than_a_segment_is_copied_in_and_out_of_the_kernel(size):
+    """Beyond the first window its parts are copied while the next ones travel, which is less than all of it."""
+    took_ns = times_of(COPYING, "send", 1, answer_bytes=size)[0] - times_of(CHARGES, "send", 1, answer_bytes=size)[0]
+    copied_ns = 0 if size == SEGMENT_BYTES else round(250 * size / 1024)
+    assert took_ns == copied_ns if size <= INITIAL_WINDOW_BYTES else 0 < took_ns < copied_ns
+
+
+def test_what_a_process_copies_of_a_long_message_is_a_unit_cheaply_and_the_rest_at_the_rate_of_a_stream():
+    assert COPYING.copied_ns(65_536) == 64 * 250
+    assert COPYING.copied_ns(4 * 65_536) == 64 * 250 + 3 * 64 * 720
+    costs = costs_of(load_profile(), "iptables")
+    assert charges_of(costs).copied_ns(1 << 20) == pytest.approx(costs.socket_copy_ns(1 << 20), rel=1e-6)
 
 
 @pytest.mark.parametrize(("protocol", "sent_ns", "received_ns"), [
