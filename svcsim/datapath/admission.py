@@ -111,7 +111,7 @@ class Gate:
                     queues[queue] = connection.departure_ns = start + charges.nat_packet_ns
                     return self._follow(connection, entry, near=near)
             if near and connection.decisions > 1:
-                uniform = self._picks.uniform(connection.key, connection.decisions - 1)
+                uniform = self.pick(connection)
         # A named tuple's own constructor takes twice as long.
         packet = _packet(Packet, (protocol, source, source_port, destination, destination_port, hook))
         decision = host.path.decide(packet, uniform, now)
@@ -142,7 +142,7 @@ class Gate:
             key, _SYN_SENT if protocol == TCP else _UDP_UNREPLIED, new_destination, new_port, source, source_port, departure
         )
         if not host.conntrack.insert(entry, now):
-            self._table_full(host, now)
+            self.table_full(host, now)
             self.cause = "conntrack table full"
             return LOST
         if self._full_since:
@@ -158,6 +158,10 @@ class Gate:
         connection.backend_address = new_destination
         connection.backend_port = new_port
         return FORWARD
+
+    def pick(self, connection: Connection) -> float:
+        """The uniform by which a connection's first packet is decided again, drawn by how often it has been."""
+        return self._picks.uniform(connection.key, connection.decisions - 1)
 
     def _follow(self, connection: Connection, entry: Entry, *, near: bool) -> Fate:
         """The packet belongs to a flow that is known here."""
@@ -196,7 +200,8 @@ class Gate:
         self.cause = "insert failed"
         return LOST
 
-    def _table_full(self, host: Host, now_ns: int) -> None:
+    def table_full(self, host: Host, now_ns: int) -> None:
+        """Note the first drop of an episode."""
         if host.index not in self._full_since:
             self._full_since.add(host.index)
             self.fabric.journal.add(now_ns, Happening.CONNTRACK_FULL, host.name, limit=host.conntrack.limit)

@@ -43,6 +43,8 @@ class FabricSettings:
     backlog_ns: int = 50_000_000
     resolve_clash: bool = True
     windows: WindowLimits = field(default_factory=WindowLimits)
+    remembers: bool = True
+    """Whether conntrack's entries of established TCP connections outlive the run, however idle (`svcsim.datapath.tracking`)."""
     datagram_migration: float = 0.0
     """Share of datagrams, written right after another one of their socket, that another CPU works on."""
 

@@ -13,6 +13,7 @@ from svcsim.datapath.dead import DeadAddresses
 from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host, SynAnswer
+from svcsim.datapath.tracking import Tracked, Tracking
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
 from svcsim.linux.conntrack import State
@@ -31,7 +32,7 @@ class Handshakes:
 
     __slots__ = (
         "_at_client", "_at_entry", "_at_listener", "_at_server_host", "_back_station", "_backlog_ns", "_counts", "_environment",
-        "_retry", "_rough", "dead", "exchanges", "fabric", "gate",
+        "_retry", "_rough", "_tracking", "dead", "exchanges", "fabric", "gate",
     )
 
     def __init__(self, fabric: Fabric, exchanges: Exchanges, gate: Gate, dead: DeadAddresses) -> None:
@@ -46,7 +47,8 @@ class Handshakes:
         self._at_entry: Step = (self._on_entry_host,)
         self._at_server_host: Step = (self._on_server_host,)
         self._at_listener: Step = (self._on_listener,)
-        self._at_client: Step = (self._on_syn_ack,)
+        self._at_client: Step = (self._on_syn_ack if fabric.settings.remembers else self._on_tracked_syn_ack,)
+        self._tracking = Tracking(fabric, gate, exchanges)
         self._back_station: Step = (self._on_back_station,)
         self._retry: Step = (self._send_syn_again,)
 
@@ -242,6 +244,12 @@ class Handshakes:
             connection.server_host.conntrack.move(entry, _ESTABLISHED, now)
         server.connected(connection)
         client.connected(connection, now)
+
+    def _on_tracked_syn_ack(self, connection: Connection) -> None:
+        """The same where conntrack may forget a connection that stands."""
+        self._on_syn_ack(connection)
+        if connection.open and connection.near_entry is not None:
+            connection.flow = Tracked(self._tracking, connection.flow)
 
     def fail(self, connection: Connection, outcome: Outcome) -> None:
         """Connecting has failed for good, and the client learns of it now."""
