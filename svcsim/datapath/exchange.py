@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from svcsim.datapath.connection import REQUEST, RESPONSE, Connection, Request, Station
+from svcsim.datapath.connection import NO_PATHS, REQUEST, RESPONSE, Connection, Paths, Request, Station
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host
 from svcsim.datapath.in_order import InOrder
 from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.rough import RoughPath
-from svcsim.datapath.tracking import Tracked
 from svcsim.datapath.transfer import Transfers
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
@@ -26,10 +25,6 @@ from svcsim.linux.conntrack import State
 from svcsim.linux.tcp import INITIAL_WINDOW_BYTES, SEGMENT_BYTES
 from svcsim.results.records import Flag, Outcome
 
-Paths = tuple[tuple[Station, ...], tuple[Station, ...], bool, int]
-"""Stations there and back, whether the way is rough, and the CPU time of an exchange that is due to the proxy's rules."""
-
-_NO_PATHS: Paths = ((), (), False, 0)
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
 
 
@@ -37,8 +32,8 @@ class Exchanges:
     """All steps of established traffic. One object a world; it holds no state of a connection."""
 
     __slots__ = (
-        "_back", "_backlog_ns", "_counts", "_environment", "_paths", "_paths_generation", "_resend_answer_step",
-        "_resend_step", "_there", "at_server", "fabric", "in_order", "rough", "transfers",
+        "_back", "_backlog_ns", "_counts", "_environment", "_first_at_server", "_paths", "_paths_generation",
+        "_resend_answer_step", "_resend_step", "_there", "at_server", "fabric", "in_order", "rough", "transfers",
     )
 
     def __init__(self, fabric: Fabric) -> None:
@@ -49,6 +44,7 @@ class Exchanges:
         self._there: Step = (self._on_station_there,)
         self._back: Step = (self._on_station_back,)
         self.at_server: Step = (self._on_server_socket,)
+        self._first_at_server: Step = (self._on_first_at_server,)
         self._resend_step: Step = (self._resend,)
         self._resend_answer_step: Step = (self._resend_answer,)
         self._paths: dict[tuple[int, int, int, int, bool, bool, int], Paths] = {}
@@ -73,7 +69,10 @@ class Exchanges:
                 self._counts.sent -= 1  # its trains count, each
                 self.transfers.begin(request)
                 return
-            self._charge_units(request, request.request_bytes)
+            if copied_ns := self._charge_size(request, request.request_bytes):
+                request.callbacks = self._there
+                self._environment.schedule(request, PACKET, copied_ns)
+                return
         else:
             request.extra_ns = 0
         self._on_station_there(request)
@@ -83,8 +82,6 @@ class Exchanges:
         flow = connection.flow
         if flow is None or not connection.is_tcp or flow.on_packet(self._environment._now):
             return True
-        if isinstance(flow, Tracked) and flow.has_balancer_entry(self._environment._now):
-            return flow.passes(connection, self._environment._now)
         self.fabric.drop("no IPVS entry")
         self.send_reset(connection, by_entry_host=True)
         return False
@@ -128,6 +125,12 @@ class Exchanges:
         request.mark_ns = now
         server.arrive(request, now)
 
+    def _on_first_at_server(self, request: Request) -> None:
+        """The first train on a connection is in the server's socket, and the process has accepted the connection."""
+        connection = request.connection
+        connection.forward = connection.paths.forward
+        self._on_server_socket(request)
+
     def _on_no_socket(self, request: Request) -> None:
         """The pod that the train was for has gone, or lives without this socket."""
         if request.connection.backend_address not in self.fabric.namespaces:
@@ -153,7 +156,10 @@ class Exchanges:
                 self._counts.sent -= 1
                 self.transfers.begin(request)
                 return
-            self._charge_units(request, request.answer_bytes)
+            if copied_ns := self._charge_size(request, request.answer_bytes):
+                request.callbacks = self._back
+                self._environment.schedule(request, PACKET, copied_ns)
+                return
         else:
             request.extra_ns = 0
         self._on_station_back(request)
@@ -379,7 +385,8 @@ class Exchanges:
             paths = self._paths[key] = self._compute_paths(connection)
         if not paths[0]:
             return False
-        connection.forward, connection.backward, connection.lossy, connection.proxy_exchange_ns = paths
+        connection.paths = paths
+        connection.forward, connection.backward, connection.lossy, connection.proxy_exchange_ns, _, _ = paths
         connection.generation = fabric.generation
         return True
 
@@ -388,7 +395,7 @@ class Exchanges:
         hosts = self.hosts_of(connection)
         client_host, server_host = hosts[0], hosts[-1]
         if not all(host.up for host in hosts):
-            return _NO_PATHS
+            return NO_PATHS
         delays: list[int] = []
         delays_back: list[int] = []
         lossy = False
@@ -396,7 +403,7 @@ class Exchanges:
             route = fabric.route(near, far)
             back = fabric.route(far, near)
             if route is None or back is None:
-                return _NO_PATHS
+                return NO_PATHS
             delays.append(route.delay_ns)
             delays_back.append(back.delay_ns)
             lossy = lossy or route.is_rough or back.is_rough
@@ -428,7 +435,14 @@ class Exchanges:
             if i == last:
                 delay_ns += server_send_ns
             backward.append((host.queues, (queue + 1) % len(host.queues), costs[i], delay_ns, self._back))
-        return tuple(forward), tuple(backward), lossy, proxy_ns
+        first, first_back = forward, backward
+        if connection.is_tcp and server.accept_ns:
+            free, place, cost_ns, delay_ns, _ = forward[-1]
+            first = [*forward[:-1], (free, place, cost_ns, delay_ns + server.accept_ns, self._first_at_server)]
+        elif not connection.is_tcp and server.fresh_udp_reply_ns:
+            free, place, cost_ns, delay_ns, step = backward[0]
+            first_back = [(free, place, cost_ns, delay_ns + server.fresh_udp_reply_ns, step), *backward[1:]]
+        return Paths(tuple(forward), tuple(backward), lossy, proxy_ns, tuple(first), tuple(first_back))
 
     def hosts_of(self, connection: Connection) -> list[Host]:
         """The hosts that the connection's packets cross, from the client's to the server's."""
@@ -481,9 +495,11 @@ class Exchanges:
 
     def round_trip_ns(self, connection: Connection) -> int:
         """How long a small packet takes to the server's socket and its answer back, queues left out."""
-        return self.return_delay_ns(connection) + sum(station[2] + station[3] for station in connection.forward)
+        return self.return_delay_ns(connection) + sum(station[2] + station[3] for station in connection.paths.forward)
 
-    def _charge_units(self, request: Request, size_bytes: int) -> None:
+    def _charge_size(self, request: Request, size_bytes: int) -> int:
+        """Charge a node's CPU for the units of a message, and return how long copying takes."""
         charges = request.connection.entry_host.charges
         units = -(-size_bytes // charges.unit_bytes)
         request.extra_ns = (units - 1) * charges.extra_unit_ns
+        return charges.copied_ns(size_bytes)

@@ -232,6 +232,7 @@ class Transfers:
             window.used_ns = now
             train = Train(connection, sender, message, numbers, now, now + spread_ns * (all_room - room) // all_room)
             train.first = by_process
+            train.most += released - (all_room - room) * released // all_room
             train.resent = min(resent, len(numbers))
             self._depart(train)
 
@@ -241,7 +242,6 @@ class Transfers:
     def _goes_on(self, message: Message) -> bool:
         """Whether anybody waits for the rest of a message, and there is somebody to send it."""
         request = message.request
-            train.most += released - (all_room - room) * released // all_room
         connection = request.connection
         if not request.live or connection is None:
             return False

@@ -78,6 +78,10 @@ def charges_of(costs: Costs) -> Charges:
         service_rule_udp_beyond_ns=costs.service_rule_udp_beyond_ns,
         cold_endpoint_ns=costs.cold_endpoint_ns,
         syn_send_ns=costs.handshake_send_ns,
+        accept_ns=costs.accept_ns,
+        fresh_udp_reply_ns=costs.fresh_udp_reply_ns,
+        copy_ns_per_kib=costs.copy_ns_per_kib,
+        further_copy_ns_per_kib=costs.extra_unit_sockets_ns / (costs.unit_bytes / 1024),
     )
 
 
