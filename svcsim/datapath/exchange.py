@@ -18,6 +18,7 @@ from svcsim.datapath.host import Host
 from svcsim.datapath.in_order import InOrder
 from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.rough import RoughPath
+from svcsim.datapath.tracking import Tracked
 from svcsim.datapath.transfer import Transfers
 from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
@@ -82,6 +83,8 @@ class Exchanges:
         flow = connection.flow
         if flow is None or not connection.is_tcp or flow.on_packet(self._environment._now):
             return True
+        if isinstance(flow, Tracked) and flow.has_balancer_entry(self._environment._now):
+            return flow.passes(connection, self._environment._now)
         self.fabric.drop("no IPVS entry")
         self.send_reset(connection, by_entry_host=True)
         return False
