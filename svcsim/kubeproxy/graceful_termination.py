@@ -11,14 +11,10 @@ from __future__ import annotations
 from svcsim.linux.ipvs.services import RealServer
 from svcsim.linux.ipvs.table import IpvsTable
 from svcsim.linux.packet import TCP
-from svcsim.units import MINUTE
-
-CHECK_INTERVAL_NS = MINUTE
-"""rsCheckDeleteInterval: how often the owner of a `GracefulTermination` has to call `check`."""
 
 
 class GracefulTermination:
-    """The real servers of one node that wait for their last connection."""
+    """The real servers of one node that wait for their last connection; its owner calls `check` now and then."""
 
     __slots__ = ("_table", "_waiting")
 

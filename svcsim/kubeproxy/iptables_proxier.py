@@ -52,11 +52,6 @@ class SyncPlan:
     """Programmes whose chains the sync looks for and deletes, unless they are in use."""
     now_ns: int
 
-    @property
-    def rules_written(self) -> int:
-        """All rules of this sync."""
-        return self.nat_written + self.filter_written
-
 
 class _Totals(NamedTuple):
     """Sums over a node's programmes."""

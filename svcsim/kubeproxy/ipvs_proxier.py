@@ -74,7 +74,7 @@ class IpvsProxier:
     """One node's kube-proxy: a sync takes over what the tracker has seen; `table` is the kernel's IPVS that it writes.
 
     `exclude_cidrs` are left alone when virtual servers that nobody asks for are removed. `clock` tells the time of a commit
-    (without it, that of its preparation). The owner calls `check_terminating` each `CHECK_INTERVAL_NS`. Without `graceful` a real
+    (without it, that of its preparation). The owner calls `check_terminating` each minute. Without `graceful` a real
     server goes at once and takes its connections along, as up to Kubernetes 1.11 (pull request 66012).
     """
 

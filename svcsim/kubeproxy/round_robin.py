@@ -15,8 +15,6 @@ from typing import Generic, TypeVar
 from svcsim.engine.streams import Stream, permuted, stream_seed
 
 E = TypeVar("E", bound=Hashable)
-Shuffle = Callable[[str, int, Sequence[E]], list[E]]
-"""(Service port, number of the change, endpoints) -> the same endpoints in the order in which they take turns."""
 
 
 @dataclass(slots=True)

@@ -23,11 +23,10 @@ class State(IntEnum):
 
     SYN_SENT = 0
     ESTABLISHED = 1
-    FIN_WAIT = 2
-    TIME_WAIT = 3
-    CLOSE = 4
-    UDP_UNREPLIED = 5
-    UDP_STREAM = 6
+    TIME_WAIT = 2
+    CLOSE = 3
+    UDP_UNREPLIED = 4
+    UDP_STREAM = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,6 @@ class Timeouts:
 
     syn_sent_ns: int = 120 * S
     established_ns: int = 86400 * S
-    fin_wait_ns: int = 120 * S
     time_wait_ns: int = 120 * S
     close_ns: int = 10 * S
     udp_ns: int = 30 * S
@@ -47,7 +45,6 @@ class Timeouts:
         return (
             self.syn_sent_ns,
             self.established_ns,
-            self.fin_wait_ns,
             self.time_wait_ns,
             self.close_ns,
             self.udp_ns,

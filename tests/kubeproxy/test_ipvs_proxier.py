@@ -6,7 +6,6 @@ import pytest
 
 from svcsim.kube.api.service import ClientIPConfig, ServicePort, SessionAffinityConfig
 from svcsim.kubeproxy.change_tracker import Catalogue, ChangeTracker
-from svcsim.kubeproxy.graceful_termination import CHECK_INTERVAL_NS
 from svcsim.kubeproxy.ipvs_node import IpvsNode
 from svcsim.kubeproxy.ipvs_proxier import IpvsLibrary, IpvsProxier, node_addresses
 from svcsim.kubeproxy.ipvs_sets import LOAD_BALANCER_SOURCE_CIDR, can_use_ipvs, is_valid_for_set, set_name
@@ -15,7 +14,7 @@ from svcsim.linux.address import Prefix, format_address, format_endpoint, parse_
 from svcsim.linux.ipvs import IpvsSysctls, IpvsTable
 from svcsim.linux.ipvs.text import format_save
 from svcsim.linux.packet import PROTOCOL_NUMBER, SCTP, TCP, UDP, Hook, Packet, Verdict
-from svcsim.units import S
+from svcsim.units import MINUTE, S
 from tests.kubeproxy.objects import endpoint, piece, service
 
 VIP = parse_address("10.96.0.10")
@@ -176,9 +175,9 @@ def test_a_real_server_with_connections_drains_at_weight_0_and_goes_at_a_check_a
     assert {cluster.connect(S).destination & 0xFF for _ in range(4)} == {1}
     assert doomed.on_packet(2 * S)
     doomed.on_close(3 * S, by_client=True)
-    assert cluster.here.proxier.check_terminating(CHECK_INTERVAL_NS) == 0
-    assert cluster.here.proxier.check_terminating(2 * CHECK_INTERVAL_NS) == 0
-    assert cluster.here.proxier.check_terminating(3 * CHECK_INTERVAL_NS) == 1
+    assert cluster.here.proxier.check_terminating(MINUTE) == 0
+    assert cluster.here.proxier.check_terminating(2 * MINUTE) == 0
+    assert cluster.here.proxier.check_terminating(3 * MINUTE) == 1
     assert weights(cluster) == {"10.0.1.1": 1}
 
 

@@ -14,10 +14,8 @@ from svcsim.kube.api.base import Lenient, NoneAsEmpty, ObjectMeta, StrMap
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 OLD_ZONE_LABEL = "failure-domain.beta.kubernetes.io/zone"
-REGION_LABEL = "topology.kubernetes.io/region"
 NOT_READY_TAINT = "node.kubernetes.io/not-ready"
 UNREACHABLE_TAINT = "node.kubernetes.io/unreachable"
-LEASE_NAMESPACE = "kube-node-lease"
 
 
 def well_known_labels(name: str, zone: str = "") -> dict[str, str]:

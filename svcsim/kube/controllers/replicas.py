@@ -68,18 +68,3 @@ def _cost(pod: Pod) -> int:
         return int(text)
     except ValueError:
         return 0
-
-
-def slow_start_batches(count: int, first: int = 1) -> list[int]:
-    """In what batches pods are created: 1, 2, 4, … of them at a time.
-
-    >>> slow_start_batches(10)
-    [1, 2, 4, 3]
-    """
-    batches = []
-    size = first
-    while count > 0:
-        batches.append(min(size, count))
-        count -= batches[-1]
-        size *= 2
-    return batches

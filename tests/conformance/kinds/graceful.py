@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from svcsim.kubeproxy.graceful_termination import CHECK_INTERVAL_NS, GracefulTermination
+from svcsim.kube.timings import load_timings
+from svcsim.kubeproxy.graceful_termination import GracefulTermination
 from svcsim.linux.address import format_address, parse_address
 from svcsim.linux.ipvs import IpvsSysctls, IpvsTable
 from svcsim.linux.packet import PROTOCOL_NUMBER
@@ -14,7 +15,7 @@ KIND = "graceful"
 
 
 def run(vector: dict[str, Any]) -> None:
-    assert vector["checkIntervalSeconds"] * S == CHECK_INTERVAL_NS
+    assert vector["checkIntervalSeconds"] * S == load_timings().proxy_graceful_check_ns
     case = vector["case"]
     virtual = case["virtualServer"]
     table = IpvsTable(IpvsSysctls.of_kube_proxy())
