@@ -233,28 +233,28 @@ class ControlPlane:
 
     def _renewed_ns(self, node: str) -> int:
         kubelet = self._kubelets.get(node)
-        return 0 if kubelet is None else kubelet.renewed_ns()
+        return 0 if kubelet is None else kubelet.signs.renewed_ns()
 
     def _node_written(self, event: Event) -> None:
         kubelet = self._kubelets.get(event.obj.metadata.name)
         if kubelet is not None and event.change is Change.MODIFIED and isinstance(event.obj, Node):
-            kubelet.node_overwritten(event.obj)
+            kubelet.signs.overwritten(event.obj)
             if isinstance(event.old, Node) and event.old.spec.unschedulable != event.obj.spec.unschedulable:
-                kubelet.node_cordoned(event.obj)
+                kubelet.signs.cordoned(event.obj)
 
     def _api_is_going(self) -> None:
         for kubelet in self._kubelets.values():
-            kubelet.lost_contact()
+            kubelet.signs.lost_contact()
 
     def _api_is_back(self) -> None:
         for kubelet in self._kubelets.values():
-            kubelet.regained_contact()
+            kubelet.signs.regained_contact()
 
     def disconnect(self, node: str) -> None:
         """A node cannot reach the API server; what runs on it goes on."""
         self._contact(node, False)
-        self._kubelets[node].lose_network()
+        self._kubelets[node].signs.lose_network()
 
     def connect(self, node: str) -> None:
         """Undo `disconnect`."""
-        self._kubelets[node].regain_network()
+        self._kubelets[node].signs.regain_network()

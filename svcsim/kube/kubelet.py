@@ -16,21 +16,19 @@ from svcsim.engine.streams import Stream, stream_seed
 from svcsim.kube.api.node import Node
 from svcsim.kube.api.pod import Pod
 from svcsim.kube.client import Client
-from svcsim.kube.controllers.node_health import with_ready
 from svcsim.kube.events import EventRecorder
 from svcsim.kube.lifecycle import (
-    LeaseRenewals,
     PodAddresses,
     ProbeKind,
     RestartBackoff,
     init_ns,
     next_tick_ns,
     pre_stop_ns,
-    probe_port,
 )
+from svcsim.kube.node_signs import NodeSigns
 from svcsim.kube.pod_events import PodEvents
 from svcsim.kube.pod_record import SETTLED_SINCE_NS, Phase, PodRecord
-from svcsim.kube.probing import Prober, ProbeWorker
+from svcsim.kube.probing import Prober, workers_of
 from svcsim.kube.runtime import ContainerRuntime
 from svcsim.kube.status_writer import StatusWriter
 from svcsim.kube.store import Change, Event
@@ -46,8 +44,8 @@ class Kubelet:
     """One node's kubelet."""
 
     __slots__ = (
-        "_addresses", "_boots", "_client", "_clock", "_contact", "_events", "_journal", "_lease", "_networked", "_node_ips",
-        "_phases", "_pods", "_power", "_prober", "_runtime", "_status", "_status_phase_ns", "_timings", "_watch", "node",
+        "_addresses", "_boots", "_client", "_clock", "_events", "_journal", "_node_ips", "_phases", "_pods", "_power", "_prober",
+        "_runtime", "_status", "_timings", "_watch", "node", "signs",
     )
 
     def __init__(
@@ -66,7 +64,6 @@ class Kubelet:
         """`contact` is told when the node loses its network for want of power, and when it has it again."""
         self.node = node.metadata.name
         self._client = client
-        self._contact = contact
         self._events = PodEvents(EventRecorder(client, "kubelet", node.metadata.name))
         self._clock = clock
         self._journal = journal
@@ -77,12 +74,12 @@ class Kubelet:
         self._node_ips = node.internal_ips
         self._pods: dict[str, PodRecord] = {}
         self._phases = Stream(seed, f"kubelet/{self.node}/phases")
-        self._status_phase_ns = self._phase(0, timings.node_status_update_ns)
-        lease_ns = timings.lease_renew_ns
-        self._lease = LeaseRenewals(lease_ns, self._phase(1, lease_ns), clock.now)
         self._power = 0
         self._boots = 0
-        self._networked = True
+        self.signs = NodeSigns(
+            self.node, client, clock, timings, self._events, contact, lambda: self._power, self._phase(1, timings.lease_renew_ns),
+            self._phase(0, timings.node_status_update_ns),
+        )
         comparison_ns = self._phase(3, timings.kubelet_status_sync_ns)
         self._status = StatusWriter(client, clock, timings, node.internal_ips, comparison_ns, self._later)
         self._watch = client.watch_pods_of(self.node, self._pod_changed)
@@ -98,58 +95,6 @@ class Kubelet:
     def record(self, key: str) -> PodRecord | None:
         """What the kubelet knows of a pod, None if it does not have it."""
         return self._pods.get(key)
-
-    # The node's signs of life.
-
-    def renewed_ns(self) -> int:
-        """When the node's lease was last renewed."""
-        return self._lease.renewed_ns(self._clock.now)
-
-    def lost_contact(self) -> None:
-        """The API server is out of reach, or the node has no power: no renewals from now on."""
-        self._lease.stop(self._clock.now)
-
-    def regained_contact(self) -> None:
-        """The API server is in reach again: what it says of the node is looked at."""
-        if self.is_up and self._client.reachable and self._lease.stopped:
-            self._lease.resume(self._clock.now)
-            current = self._client.store.get(Node, self.node)
-            if current is not None:
-                self.node_overwritten(current)
-
-    def lose_network(self) -> None:
-        """The node cannot reach the API server, with power or without, until `regain_network`."""
-        self._networked = False
-        self.lost_contact()
-        self._client.set_connected(False)
-
-    def regain_network(self) -> None:
-        """The node can reach the API server again, if that is there and the node has power."""
-        self._networked = True
-        if self.is_up:
-            self._client.set_connected(True)
-            self._contact(True)
-            self.regained_contact()
-
-    def node_overwritten(self, node: Node) -> None:
-        """Someone else has written the node's Ready condition: it is set right at the next node status update."""
-        if node.is_ready or not self.is_up:
-            return
-        now, period_ns, power = self._clock.now, self._timings.node_status_update_ns, self._power
-        self._clock.after(next_tick_ns(now, period_ns, self._status_phase_ns) - now, lambda: self._report_node(power))
-
-    def node_cordoned(self, node: Node) -> None:
-        """The node's place in scheduling has changed; its kubelet says so."""
-        if self.is_up:
-            self._events.node_status(node, "NodeNotSchedulable" if node.spec.unschedulable else "NodeSchedulable")
-
-    def _report_node(self, power: int) -> None:
-        if power != self._power or not self._client.reachable:
-            return  # contact regained looks again
-        current = self._client.store.get(Node, self.node)
-        if current is not None and not current.is_ready:
-            self._client.update_status(with_ready(current, "True", "KubeletReady", self._clock.now))
-            self._events.node_status(current, "NodeReady")
 
     # Pods come and go.
 
@@ -242,28 +187,13 @@ class Kubelet:
         return RestartBackoff(self._timings.restart_backoff_ns, self._timings.restart_backoff_max_ns)
 
     def _add_probes(self, record: PodRecord, *, settled: bool) -> None:
-        for index, container in enumerate(record.pod.spec.containers):
-            probes = (
-                (ProbeKind.STARTUP, container.startup_probe),
-                (ProbeKind.READINESS, container.readiness_probe),
-                (ProbeKind.LIVENESS, container.liveness_probe),
-            )
-            for kind, probe in probes:
-                if probe is None or (settled and kind is ProbeKind.STARTUP):
-                    continue
-                phase_ns = self._clock.now
-                if settled:
-                    key = stream_seed(0, f"{record.pod.metadata.key}/{index}/{kind.value}")
-                    phase_ns = int(self._phases.uniform(key) * probe.period_seconds * S)
-                worker = ProbeWorker(
-                    self._clock, self._prober, record, index, kind, probe, probe_port(record.pod, container, probe), phase_ns,
-                    lambda index, kind, good, why: self._decided(record, index, kind, why, good=good),
-                    lambda kind, probe, port, why: self._events.unhealthy(record.as_run(), kind, probe, port, why),
-                )
-                if settled:
-                    worker.assume(True)
-                record.workers.append(worker)
-                worker.start()
+        record.workers += workers_of(
+            self._clock, self._prober, record, self._phases if settled else None,
+            lambda index, kind, good, why: self._decided(record, index, kind, why, good=good),
+            lambda kind, probe, port, why: self._events.unhealthy(record.as_run(), kind, probe, port, why),
+        )
+        for worker in record.workers:
+            worker.start()
 
     def _forget(self, record: PodRecord) -> None:
         """The pod's object is gone; so is the pod, if it was deleted by force."""
@@ -460,10 +390,9 @@ class Kubelet:
         self._boots += 1
         if not self.is_up:
             return
-        self.lost_contact()
+        self.signs.lost_contact()
         self._power += 1
-        self._client.set_connected(False)
-        self._contact(False)
+        self.signs.went_dark()
         for record in self._pods.values():
             record.retire()
             record.ending = True
@@ -482,17 +411,15 @@ class Kubelet:
         if boot != self._boots:
             return
         self._power += 1
-        self._client.set_connected(self._networked)
-        self._client.start_anew()
-        self._contact(self._networked)
+        self.signs.came_back()
         self._client.when_reachable(self._list)
 
     def _list(self) -> None:
-        self._lease.resume(self._clock.now)
+        self.signs.begin_anew()
         node = self._client.store.get(Node, self.node)
         if node is not None:
             self._events.kubelet_started(node)
-        self._report_node(self._power)
+        self.signs.report(self._power)
         for pod in self._client.store.list(Pod):
             if pod.spec.node_name == self.node and not pod.is_finished:
                 self._sync(Change.ADDED, pod, self._power)

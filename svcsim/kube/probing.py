@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from svcsim.engine.clock import Clock
+from svcsim.engine.streams import Stream, stream_seed
 from svcsim.kube.api.pod import Container, Pod, Probe
-from svcsim.kube.lifecycle import ProbeKind, ProbeState, next_tick_ns
+from svcsim.kube.lifecycle import ProbeKind, ProbeState, next_tick_ns, probe_port
 from svcsim.units import S
 
 OnResult = Callable[[bool, str], None]
@@ -137,3 +138,33 @@ class ProbeWorker:
             self._state = ProbeState(self._state.last, 0, decided)
         if decided is not None and decided is not before:
             self._on_decision(self._index, self.kind, decided, reason)
+
+
+def workers_of(
+    clock: Clock, prober: Prober, record: Probed, settled: Stream | None,
+    on_decision: Callable[[int, ProbeKind, bool, str], None], on_failure: Callable[[ProbeKind, Probe, int, str], None],
+) -> list[ProbeWorker]:
+    """A worker for each probe of a pod's containers, not started yet.
+
+    `settled` says where in their periods the probes of a pod are that has been running for long; their results are known good.
+    """
+    workers = []
+    for index, container in enumerate(record.pod.spec.containers):
+        probes = (
+            (ProbeKind.STARTUP, container.startup_probe),
+            (ProbeKind.READINESS, container.readiness_probe),
+            (ProbeKind.LIVENESS, container.liveness_probe),
+        )
+        for kind, probe in probes:
+            if probe is None or (settled is not None and kind is ProbeKind.STARTUP):
+                continue
+            phase_ns = clock.now
+            if settled is not None:
+                key = stream_seed(0, f"{record.pod.metadata.key}/{index}/{kind.value}")
+                phase_ns = int(settled.uniform(key) * probe.period_seconds * S)
+            port = probe_port(record.pod, container, probe)
+            worker = ProbeWorker(clock, prober, record, index, kind, probe, port, phase_ns, on_decision, on_failure)
+            if settled is not None:
+                worker.assume(True)
+            workers.append(worker)
+    return workers

@@ -127,8 +127,8 @@ def test_a_lost_node_is_not_ready_its_pods_are_evicted_and_back_again_it_says_so
 
 def test_an_eviction_that_a_returning_node_forestalls_is_cancelled():
     cluster = SmallCluster([deployment(replicas=3), service()])
-    cluster.at(1, lambda: cluster.plane.kubelet("n2").lose_network())
-    cluster.at(100, lambda: cluster.plane.kubelet("n2").regain_network())
+    cluster.at(1, cluster.plane.kubelet("n2").signs.lose_network)
+    cluster.at(100, cluster.plane.kubelet("n2").signs.regain_network)
     cluster.run(200)
     assert [e.message.partition(" ")[0] for e in said(cluster, "TaintManagerEviction")] == ["Cancelling"]
 
