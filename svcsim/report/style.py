@@ -72,11 +72,12 @@ def styled() -> Any:
 
 
 class _ShownFigure(Figure):
-    def _repr_png_(self) -> bytes:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
+        """The same picture whether the notebook has imported pyplot or not, which registers a formatter of its own."""
         image = BytesIO()
         with styled():
             self.savefig(image, format="png", dpi=NOTEBOOK_DPI)
-        return image.getvalue()
+        return {"image/png": image.getvalue()}
 
 
 def new_figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
