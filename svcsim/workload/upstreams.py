@@ -1,8 +1,8 @@
-"""How a reverse proxy reaches its upstreams: round robin, connections that are kept, time-outs, and another try with the next.
+"""How a reverse proxy reaches its upstreams: tries, time-outs, and another try with the next endpoint.
 
 A try that fails to connect, is reset before the answer, or takes too long goes on to the next endpoint, up to a number of tries;
 an error on a kept connection does not count, since the endpoint may only have closed it. When no try is left the client is
-answered 502, or 504 after a time-out. Idle connections are closed after a while, those used longest ago if there are too many.
+answered 502, or 504 after a time-out. Endpoints are `workload/upstream_turns.py`'s, idle connections `kept_connections.py`'s.
 
 Sources: nginx src/http/ngx_http_upstream.c (ngx_http_upstream_next), modules/ngx_http_upstream_keepalive_module.c; ingress-nginx
 docs/user-guide/nginx-configuration/configmap.md (proxy-next-upstream error timeout, 3 tries; upstream-keepalive-*),
@@ -20,15 +20,15 @@ from svcsim.datapath.host import Namespace
 from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.network import Network
 from svcsim.engine.hop import Step
-from svcsim.engine.streams import Stream, splitmix64, stream_seed
+from svcsim.engine.streams import Stream, splitmix64
 from svcsim.engine.timers import TimerFifo
 from svcsim.kube.ingress_rules import Backend
 from svcsim.linux.packet import TCP
 from svcsim.linux.ports import PortAllocator
 from svcsim.results.records import Flag, Outcome
-from svcsim.workload.hash_ring import HashRing
+from svcsim.workload.kept_connections import KeptConnections
+from svcsim.workload.upstream_turns import Turns, Upstream
 
-Upstream = tuple[int, int]
 Failure = Literal["error", "timeout", "http_503"]
 _BUSY = Outcome.SERVER_BUSY
 _REDIALED, _UNREACHED = int(Flag.REDIALED), int(Flag.UNREACHED)
@@ -91,32 +91,6 @@ class Exchange:
         self.note()
 
 
-class _Kept:
-    """An idle connection, until its timer closes it."""
-
-    __slots__ = ("connection", "deadline_ns")
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.deadline_ns = 0
-
-
-@dataclass(slots=True)
-class _Turn:
-    """The endpoints of a backend, and whose turn it is."""
-
-    endpoints: tuple[Upstream, ...]
-    index: int
-    changes: int
-    ring: HashRing | None = None
-
-    def of(self, hashed: int) -> Upstream:
-        """The endpoint of a hash, the same one as long as it is there."""
-        if self.ring is None:
-            self.ring = HashRing(tuple(splitmix64(address ^ port << 32) for address, port in self.endpoints))
-        return self.endpoints[self.ring.find(hashed)]
-
-
 Done = Callable[[Exchange, Outcome], None]
 """An exchange has ended: with an answer of the upstream (OK), or with none."""
 
@@ -125,8 +99,8 @@ class Upstreams:
     """The connections of one proxy to endpoints; the `Client` of all of them."""
 
     __slots__ = (
-        "_answered", "_connect_timers", "_done", "_free", "_idle", "_idle_timers", "_is_awake", "_later", "_namespace",
-        "_network", "_picks", "_ports", "_read_timers", "_settings", "_starts", "_turns", "_under_way",
+        "_answered", "_connect_timers", "_done", "_is_awake", "_kept", "_later", "_namespace", "_network", "_picks", "_ports",
+        "_read_timers", "_turns", "_under_way",
     )
 
     def __init__(
@@ -136,53 +110,27 @@ class Upstreams:
         """`is_awake`: whether the proxy's process does anything; what happens while it hangs is taken up by `wake`."""
         self._network = network
         self._namespace = namespace
-        self._settings = settings
         self._done = done
         self._is_awake = is_awake
-        self._starts = Stream(seed, f"ingress/round-robin/{namespace.name}")
+        self._turns = Turns(namespace, seed)
         self._picks = Stream(seed, f"ingress/service-upstream/{namespace.name}")
-        self._turns: dict[Backend, _Turn] = {}
         self._ports: dict[Upstream, PortAllocator] = {}
-        self._free: dict[Upstream, list[_Kept]] = {}
-        self._idle: dict[_Kept, None] = {}
+        self._kept = KeptConnections(network, settings.kept, settings.kept_for_ns, settings.requests_per_connection)
         self._under_way: dict[Exchange, None] = {}
         self._later: list[Callable[[], None]] = []
-        clock = network.fabric.clock
         self._connect_timers: dict[int, TimerFifo[Connection]] = {}
         self._read_timers: dict[int, TimerFifo[Request]] = {}
-        self._idle_timers: TimerFifo[_Kept] = TimerFifo(clock, settings.kept_for_ns, self._idle_timed_out)
         self._answered: Step = (self._on_answer,)
 
     # ---- endpoints ---------------------------------------------------------------------------------------------------
 
     def set_endpoints(self, backends: Mapping[Backend, tuple[Upstream, ...]]) -> None:
-        """The endpoints are these now; where they changed the turn begins anew, anywhere among them."""
-        turns: dict[Backend, _Turn] = {}
-        for backend, upstreams in backends.items():
-            endpoints = tuple(each for each in upstreams if self._namespace.towards(each[0]))
-            old = self._turns.get(backend)
-            if old is not None and old.endpoints == endpoints:
-                turns[backend] = old
-                continue
-            changes = 0 if old is None else old.changes + 1
-            key = stream_seed(0, f"{backend.namespace}/{backend.service}:{backend.port}")
-            turns[backend] = _Turn(endpoints, self._starts.bits(key, changes) % max(1, len(endpoints)), changes)
-        self._turns = turns
+        """The endpoints are these now, for further tries too."""
+        self._turns.set(backends)
 
     def has_endpoints(self, backend: Backend) -> bool:
         """Whether there is an endpoint to try."""
-        turn = self._turns.get(backend)
-        return turn is not None and bool(turn.endpoints)
-
-    def _next_endpoint(self, exchange: Exchange) -> Upstream | None:
-        turn = self._turns.get(exchange.backend)
-        if turn is None or not turn.endpoints:
-            return None
-        if exchange.hashed is not None:
-            return turn.of(exchange.hashed)
-        chosen = turn.endpoints[turn.index]
-        turn.index = (turn.index + 1) % len(turn.endpoints)
-        return chosen
+        return self._turns.has_endpoints(backend)
 
     # ---- a try -------------------------------------------------------------------------------------------------------
 
@@ -194,22 +142,18 @@ class Upstreams:
         self._try(exchange)
 
     def _try(self, exchange: Exchange) -> None:
-        endpoint = self._next_endpoint(exchange)
+        endpoint = self._turns.next(exchange.backend, exchange.hashed)
         if endpoint is None:
             self._end(exchange, Outcome.BAD_GATEWAY)
             return
         exchange.tries += 1
         exchange.connect_before_ns = exchange.outer.connect_ns
-        kept = self._free.get(endpoint)
-        if kept:
-            taken = kept.pop()
-            taken.deadline_ns = 0
-            del self._idle[taken]
-            exchange.is_cached = True
-            self._send(exchange, taken.connection)
-            return
-        exchange.is_cached = False
-        self._dial(exchange, endpoint)
+        kept = self._kept.take(endpoint)
+        exchange.is_cached = kept is not None
+        if kept is not None:
+            self._send(exchange, kept)
+        else:
+            self._dial(exchange, endpoint)
 
     def _dial(self, exchange: Exchange, endpoint: Upstream) -> None:
         network, namespace = self._network, self._namespace
@@ -300,10 +244,7 @@ class Upstreams:
 
     def disconnected(self, connection: Connection, now_ns: int) -> None:
         """The endpoint closed an idle connection, or one whose request has failed already."""
-        for kept in self._free.get((connection.destination, connection.destination_port), ()):
-            if kept.connection is connection:
-                self._forget(kept)
-                return
+        self._kept.closed(connection)
 
     def _on_answer(self, inner: Request) -> None:
         """The answer is there: the client's request takes over what it cost."""
@@ -317,7 +258,7 @@ class Upstreams:
         connection.tag = None
         outer, now = exchange.outer, self._network.fabric.clock.now
         if inner.status is _BUSY and self._goes_on(exchange, "http_503", now):
-            self._keep(connection)
+            self._kept.keep(connection)
             self._failed(exchange, "http_503", now)
             return
         exchange.inner = exchange.connection = None
@@ -334,7 +275,7 @@ class Upstreams:
         if connection.endpoint_host is not None:
             front.endpoint, front.endpoint_host = connection.endpoint, connection.endpoint_host
             exchange.note()
-        self._keep(connection)
+        self._kept.keep(connection)
         self._end(exchange, Outcome.OK)
 
     # ---- what does not -----------------------------------------------------------------------------------------------
@@ -403,35 +344,6 @@ class Upstreams:
             connection.deadline_ns = 0
             self._network.handshakes.close(connection)
 
-    # ---- connections that are kept -----------------------------------------------------------------------------------
-
-    def _keep(self, connection: Connection) -> None:
-        settings = self._settings
-        if not connection.open:
-            return
-        if not settings.kept or connection.used >= settings.requests_per_connection:
-            self._network.handshakes.close(connection)
-            return
-        kept = _Kept(connection)
-        self._idle[kept] = None
-        self._free.setdefault((connection.destination, connection.destination_port), []).append(kept)
-        self._idle_timers.set(kept)
-        if len(self._idle) > settings.kept:
-            self._close(next(iter(self._idle)))
-
-    def _idle_timed_out(self, kept: _Kept) -> None:
-        if kept in self._idle:
-            self._close(kept)
-
-    def _close(self, kept: _Kept) -> None:
-        self._forget(kept)
-        self._network.handshakes.close(kept.connection)
-
-    def _forget(self, kept: _Kept) -> None:
-        kept.deadline_ns = 0
-        del self._idle[kept]
-        self._free[(kept.connection.destination, kept.connection.destination_port)].remove(kept)
-
     # ---- the process -------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -442,17 +354,12 @@ class Upstreams:
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses, as workers do that a reload has replaced."""
-        for kept in list(self._idle):
-            self._close(kept)
+        self._kept.close_all()
 
     def stop(self, *, silently: bool) -> None:
         """The process is gone: its kernel closes the connections, unless nobody is told (`silently`)."""
         self._later = []
-        connections = [kept.connection for kept in self._idle]
-        for kept in self._idle:
-            kept.deadline_ns = 0
-        self._idle.clear()
-        self._free.clear()
+        connections = self._kept.forget_all()
         for exchange in self._under_way:
             if exchange.inner is not None:
                 exchange.inner.live = False
