@@ -8,7 +8,8 @@ from pydantic import Field, model_serializer, model_validator
 
 from svcsim.kube.api.service import Service
 from svcsim.scenario.address import Destination
-from svcsim.scenario.quantities import Part
+from svcsim.scenario.quantities import Count, Part, PositiveCount, PositiveDuration, Share
+from svcsim.units import S
 
 MAX_CHOICES = 10
 """More are not compared (gRPC A48)."""
@@ -46,6 +47,49 @@ class Balancing(Part):
         elif self.choice_count != 2:
             given["choiceCount"] = self.choice_count
         return {"policy": self.policy, **given} if given else self.policy
+
+
+class FailurePercentage(Part):
+    """Eject an address of whose requests too many fail."""
+
+    threshold: Share = 0.85
+    """More than this share."""
+    minimum_hosts: Count = 5
+    """With fewer addresses that are judged none is ejected."""
+    request_volume: PositiveCount = 50
+    """With fewer requests in an interval an address is not judged."""
+
+
+class SuccessRate(Part):
+    """Eject an address that succeeds less often than the others."""
+
+    stdev_factor: Annotated[float, Field(ge=0, le=100)] = 1.9
+    """So many standard deviations below the mean."""
+    minimum_hosts: Count = 5
+    """With fewer addresses that are judged none is ejected."""
+    request_volume: PositiveCount = 100
+    """With fewer requests in an interval an address is not judged."""
+
+
+class OutlierDetection(Part):
+    """When a client leaves an address out for a while, as gRPC's outlier_detection."""
+
+    interval_ns: PositiveDuration = 10 * S
+    """How often a client looks at what it counted."""
+    base_ejection_time_ns: PositiveDuration = 30 * S
+    """How long an address is left out, times how often it was."""
+    max_ejection_time_ns: PositiveDuration = 300 * S
+    """How long at most."""
+    max_ejection_percent: Share = 0.1
+    """So many addresses at a time at most, and one in any case."""
+    failure_percentage: FailurePercentage | None = None
+    success_rate: SuccessRate | None = None
+
+    @model_validator(mode="after")
+    def _by_something(self) -> Self:
+        if self.failure_percentage is None and self.success_rate is None:
+            raise ValueError("give 'failurePercentage', 'successRate' or both: without them no address is ever left out")
+        return self
 
 
 def why_one_address(to: Destination, service: Service | None) -> str:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from svcsim.scenario.address import Destination, DestinationUrl, ViaUrl
 from svcsim.scenario.arrivals import Arrivals
-from svcsim.scenario.balancing import Balancing
+from svcsim.scenario.balancing import Balancing, OutlierDetection
 from svcsim.scenario.connections import Connections
 from svcsim.scenario.distribution import SizeDistribution
 from svcsim.scenario.quantities import Duration, Family, Labels, Name, Part, PositiveDuration
@@ -103,6 +103,8 @@ class Workload(Part):
     """The only family that clients use; default: what the name has, in the order that the C library gives (RFC 6724)."""
     balancing: Balancing | None = None
     """How a client itself chooses among all addresses of the name, as for a headless Service; default: it takes one and stays."""
+    outlier_detection: OutlierDetection | None = None
+    """When a client that balances leaves an address out for a while; default: never for what it answers."""
     start_ns: Duration = 0
     """When the workload begins."""
     stop_ns: PositiveDuration | None = None
@@ -136,4 +138,6 @@ class Workload(Part):
             raise ValueError("'stop' is later than 'start'")
         if self.balancing is not None and self.resolve.policy not in {"interval", "once"}:
             raise ValueError("a client that balances keeps the addresses of a name: resolve is interval(30s) or once")
+        if self.outlier_detection is not None and self.balancing is None:
+            raise ValueError("'outlierDetection' is for clients that choose among addresses: give 'balancing' as well")
         return self

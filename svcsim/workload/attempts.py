@@ -134,7 +134,7 @@ class Attempts(ABC):
         request.close_part(now_ns)
         self.failures += 1
         if self._balancer is not None:
-            self._balancer.ended(request)
+            self._balancer.finished(request, now_ns, succeeded=False)
         connection = request.connection
         if connection is not None and connection.protocol == UDP and connection.request is None and outcome in (
             Outcome.REFUSED, Outcome.NO_ROUTE

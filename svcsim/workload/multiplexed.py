@@ -72,7 +72,7 @@ class MultiplexedWorkload(Workload):
             if source.resolved_until_ns < now and self.resolve is not None:
                 self._await_name(source, request)
                 return
-            balancer.choose(source, request)
+            balancer.choose(source, request, now)
         channels = [each for each in source.channels if balancer is None or each.destination == source.target]
         for channel in channels:
             if len(channel.streams) < multiplexing.max_streams:

@@ -93,7 +93,7 @@ class Workload(Attempts):
             if source.resolved_until_ns < now and self.resolve is not None:
                 self._await_name(source, request)
                 return
-            balancer.choose(source, request)
+            balancer.choose(source, request, now)
             kept = next((each for each in idle if each.destination == source.target and each.free_at_ns <= now), None)
             if kept is not None:
                 idle.remove(kept)
@@ -203,10 +203,10 @@ class Workload(Attempts):
 
     def answered(self, request: Request, finish_ns: int) -> None:
         """The answer is there at `finish_ns`."""
-        if self._balancer is not None:
-            self._balancer.ended(request)
         connection = request.connection
         outcome = request.status
+        if self._balancer is not None:
+            self._balancer.finished(request, self._environment._now, succeeded=outcome is _OK)
         if outcome is not _OK:
             self.failures += 1
         if connection.protocol == UDP:

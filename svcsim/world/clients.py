@@ -32,6 +32,7 @@ from svcsim.workload.closedloop import ClosedLoop
 from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import MultiplexedWorkload, Multiplexing
 from svcsim.workload.openloop import OpenLoop
+from svcsim.workload.outliers import FailurePercentage, OutlierDetection, SuccessRate
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.settings import Retries, WorkloadSettings
 from svcsim.workload.source import FOREVER_NS, Source
@@ -458,7 +459,19 @@ def _balancing(model: WorkloadModel) -> Balancing | None:
     stated = model.balancing
     if stated is None:
         return None
-    return Balancing(stated.policy, stated.choice_count, stated.selection_method == "FULL_SCAN")
+    return Balancing(stated.policy, stated.choice_count, stated.selection_method == "FULL_SCAN", _outlier_detection(model))
+
+
+def _outlier_detection(model: WorkloadModel) -> OutlierDetection | None:
+    stated = model.outlier_detection
+    if stated is None:
+        return None
+    failures, rate = stated.failure_percentage, stated.success_rate
+    return OutlierDetection(
+        stated.interval_ns, stated.base_ejection_time_ns, stated.max_ejection_time_ns, stated.max_ejection_percent,
+        None if failures is None else FailurePercentage(failures.threshold, failures.minimum_hosts, failures.request_volume),
+        None if rate is None else SuccessRate(rate.stdev_factor, rate.minimum_hosts, rate.request_volume),
+    )
 
 
 def _multiplexing(model: WorkloadModel) -> Multiplexing | None:

@@ -62,7 +62,7 @@ def test_the_chosen_address_has_the_fewest_requests_of_those_that_were_compared(
         before = dict(source.active)
         draws.given.clear()
         request = asked(source, number)
-        balancer.choose(source, request)
+        balancer.choose(source, request, 0)
         drawn = [source.targets[int(uniform * addresses)] for uniform in draws.given]
         compared = source.targets if full_scan else drawn
         fewest = min(before.get(address, 0) for address in compared)
@@ -83,7 +83,7 @@ def test_a_full_scan_takes_each_of_equal_addresses_as_often():
     counts = np.zeros(5, int)
     for number in range(4000):
         request = asked(source, number)
-        balancer.choose(source, request)
+        balancer.choose(source, request, 0)
         counts[source.target] += 1
         balancer.ended(request)
     assert counts[1:].min() > 900
@@ -95,9 +95,9 @@ def test_a_draw_is_the_requests_own_whoever_else_chooses():
         found = []
         for number in range(50):
             if others:
-                balancer.choose(client(5), asked(source_on(SmallWorld()), 1000 + number))
+                balancer.choose(client(5), asked(source_on(SmallWorld()), 1000 + number), 0)
             request = asked(source, number)
-            balancer.choose(source, request)
+            balancer.choose(source, request, 0)
             found.append(source.target)
             balancer.ended(request)
         return found
@@ -111,7 +111,7 @@ def test_without_load_two_choices_are_the_first_draw_which_is_that_of_random():
         found = []
         for number in range(100):
             request = asked(source, number)
-            balancer.choose(source, request)
+            balancer.choose(source, request, 0)
             found.append(source.target)
             balancer.ended(request)
         return found
@@ -124,10 +124,10 @@ def test_an_address_that_could_not_be_connected_to_is_left_out_unless_there_is_n
     balancer, source = Balancer(balancing, Stream(1, "a")), client(3)
     source.failed = {2}
     for number in range(100):
-        balancer.choose(source, asked(source, number))
+        balancer.choose(source, asked(source, number), 0)
         assert source.target != 2
     source.failed = {1, 2, 3}
-    balancer.choose(source, asked(source, 1000))
+    balancer.choose(source, asked(source, 1000), 0)
     assert source.target in source.targets
 
 

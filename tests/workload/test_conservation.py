@@ -18,6 +18,7 @@ from svcsim.workload import distributions
 from svcsim.workload.balancing import Balancing
 from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import Multiplexing
+from svcsim.workload.outliers import FailurePercentage, OutlierDetection
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.workload.settings import Retries
 from tests.datapath.directors import Captured, Director
@@ -27,6 +28,11 @@ from tests.workload.bench_of_clients import closed_loop, open_loop, source_on, w
 NODES = 3
 TRAFFIC_NS = 2 * S
 LONGEST_TIMEOUT_NS = 3 * S
+
+
+EJECTS = Balancing("random", outliers=OutlierDetection(
+    interval_ns=200 * MS, base_ejection_ns=300 * MS, max_ejection=0.5, failure_percentage=FailurePercentage(0.2, 1, 3)
+))
 
 
 class Faults:
@@ -153,7 +159,7 @@ workloads = st.fixed_dictionaries(
         "waiting_limit": st.sampled_from([None, 0, 3]),
         "retries": st.sampled_from([Retries(), Retries(3, 10 * MS, jitter=0.5), Retries(5, budget=Budget(0.1, 2.0, 1 * S))]),
         "hedging": st.sampled_from([None, None, Hedging(4 * MS), Hedging(quantile=0.5)]),
-        "balancing": st.sampled_from([None, None, *map(Balancing, ("round_robin", "random", "least_request"))]),
+        "balancing": st.sampled_from([None, None, *map(Balancing, ("round_robin", "random", "least_request")), EJECTS]),
     }
 )
 worlds = st.fixed_dictionaries(
