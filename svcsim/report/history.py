@@ -6,8 +6,9 @@ pods are those that the records and the journal name. Times are ns since the sta
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -185,21 +186,36 @@ class History:
 
     def synced(self, node: str, service: str, from_ns: int) -> int | None:
         """When a node's kube-proxy had programmed what was known of a Service at a time."""
-        for entry in self._entries:
-            if entry.kind is Happening.PROXY_SYNCED and entry.subject == node and entry.at_ns >= from_ns:
-                began_ns = entry.detail.get("began_ns", entry.at_ns)
-                services = entry.detail.get("services", ())
-                carries = service in services if isinstance(services, tuple) else bool(services)
-                if carries and isinstance(began_ns, int) and began_ns >= from_ns:
-                    return entry.at_ns
+        syncs = self._syncs.get(node, [])
+        for entry in syncs[bisect_left(syncs, from_ns, key=lambda each: each.at_ns) :]:
+            began_ns = entry.detail.get("began_ns", entry.at_ns)
+            services = entry.detail.get("services", ())
+            carries = service in services if isinstance(services, tuple) else bool(services)
+            if carries and isinstance(began_ns, int) and began_ns >= from_ns:
+                return entry.at_ns
         return None
 
-    def behind(self, node: str) -> list[Span]:
-        """When a node's rules did not yet have the last change of a Service's endpoints."""
-        found = []
+    @cached_property
+    def _syncs(self) -> dict[str, list[Entry]]:
+        """The syncs of each node's kube-proxy, in order."""
+        found: dict[str, list[Entry]] = {}
         for entry in self._entries:
-            if entry.kind is Happening.ENDPOINTS_UPDATED and entry.detail.get("object") != "Endpoints":
-                found.append(Span(entry.at_ns, self.synced(node, entry.subject, entry.at_ns), entry.subject))
+            if entry.kind is Happening.PROXY_SYNCED:
+                found.setdefault(entry.subject, []).append(entry)
+        return found
+
+    def behind(self, node: str) -> list[Span]:
+        """When a node's rules did not yet have the last change of some Service's endpoints; spans that overlap are one."""
+        found: list[Span] = []
+        for entry in self._entries:
+            if entry.kind is not Happening.ENDPOINTS_UPDATED or entry.detail.get("object") == "Endpoints":
+                continue
+            last = found[-1] if found else None
+            until_ns = self.synced(node, entry.subject, entry.at_ns)
+            if last is None or (last.end_ns is not None and last.end_ns < entry.at_ns):
+                found.append(Span(entry.at_ns, until_ns, entry.subject))
+            elif last.end_ns is not None and (until_ns is None or until_ns > last.end_ns):
+                found[-1] = replace(last, end_ns=until_ns)
         return found
 
 

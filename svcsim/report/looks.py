@@ -30,8 +30,11 @@ _DOTTED: Dash = (0, (1.2, 1.2))
 _DASH_DOT: Dash = (0, (6, 1.5, 1.2, 1.5))
 _LONG: Dash = (0, (9, 2))
 
-_DASHES: tuple[Dash, ...] = (_SOLID, _LONG, _DOTTED, _DASH_DOT)
-_MARKERS = ("o", "D", "P", "X")
+_DASHES: tuple[Dash, ...] = (
+    _SOLID, _LONG, _DOTTED, _DASH_DOT, (0, (3, 3)), (0, (12, 2, 1.2, 2)), (0, (6, 1.5, 1.2, 1.5, 1.2, 1.5)), (0, (1.2, 4)),
+    (0, (14, 5)), (0, (4, 1.2, 4, 4)), (0, (2.5, 1)), (0, (9, 1.5, 4, 1.5)),
+)
+_MARKERS = ("o", "D", "P", "X", "s", "^", "v", "<", ">", "p", "h", "*")
 
 LOOKS = {
     "userspace": Look(PURPLE, _SOLID, "s"),
@@ -96,13 +99,22 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
     for label, mode in modes.items():
         place = seen.get(mode, 0)
         seen[mode] = place + 1
-        look = LOOKS[mode]
-        chosen[label] = look if place == 0 else Look(look.colour, _DASHES[place % len(_DASHES)], _MARKERS[place % len(_MARKERS)])
+        chosen[label] = _nth_of_mode(LOOKS[mode], place)
     taken = {look.colour for look in chosen.values()}
     free = [look for look in _OTHERS if look.colour not in taken] or _OTHERS
     others = [label for label in labels if label not in chosen]
     chosen |= {label: free[index % len(free)] for index, label in enumerate(others)}
     return {label: chosen[label] for label in labels}
+
+
+def _nth_of_mode(look: Look, place: int) -> Look:
+    """The look of a mode's variant number `place`: its colour, and a dash and a marker that no other of the first 12 has."""
+    if place % len(_DASHES) == 0:
+        return look
+    dashes = [dash for dash in _DASHES[1:] if dash != look.dash]
+    markers = [marker for marker in _MARKERS[1:] if marker != look.marker]
+    index = place % len(_DASHES) - 1
+    return Look(look.colour, dashes[index % len(dashes)], markers[index % len(markers)])
 
 
 def _mode_in(label: str) -> str | None:

@@ -147,3 +147,13 @@ def test_pods_of_a_node_without_power_are_dead_until_their_containers_start() ->
 
 def test_a_run_without_requests_has_nothing_to_explain() -> None:
     assert slowest(Comparison([result(rate_per_s=0)]), 5) == []
+
+
+def test_a_node_is_behind_from_the_first_change_until_the_last_is_programmed() -> None:
+    told = Journal()
+    for at_s in range(1000):
+        told.add(at_s * MS, Happening.ENDPOINTS_UPDATED, f"default/svc-{at_s % 7}", object="EndpointSlice")
+    told.add(2 * S, Happening.PROXY_SYNCED, "n1", services=tuple(f"default/svc-{each}" for each in range(7)), began_ns=S)
+    told.add(3 * S, Happening.ENDPOINTS_UPDATED, "default/svc-0", object="EndpointSlice")
+    spans = History(run_of([], told)).behind("n1")
+    assert [(span.start_ns, span.end_ns) for span in spans] == [(0, 2 * S), (3 * S, None)]

@@ -215,3 +215,31 @@ def test_hostile_names_run_no_script(window: Page, tmp_path: Path) -> None:
     assert window.value("document.querySelectorAll('img').length") == 0
     assert window.complaints == []
     assert len(window.requests) == 1
+
+
+@needs_browser
+def test_many_variants_are_shown_a_page_at_a_time(window: Page, tmp_path: Path) -> None:
+    labels = [f"{mode}/count={count}" for mode in ("iptables", "nftables") for count in range(1, 10)]
+    text = page(Comparison([replace(result(rate_per_s=20), label=label) for label in labels]), [], "")
+    assert "Drawn are the first 12 of 18 variants." in text
+    file = tmp_path / "many.html"
+    file.write_text(text, encoding="utf-8")
+    window.complaints.clear()
+    window.open(file)
+    curves = "[...document.querySelectorAll('#latency-chart polyline title')].map(each => each.textContent)"
+    strip = "each => each.outerHTML.replace(/points=.*?fill/, '')"
+    looks = f"new Set([...document.querySelectorAll('#latency-chart polyline')].map({strip}))"
+    assert window.value(curves) == labels[:12]
+    assert window.value(f"{looks}.size") == 12
+    assert window.value("document.querySelectorAll('#mode option').length") == 12
+    window.value("document.querySelector('#pages button:last-child').click()")
+    assert window.value(curves) == labels[12:]
+    assert window.value("document.querySelectorAll('#balance-legend span').length") == 6
+    assert window.value("document.querySelectorAll('#parts-chart text[font-weight]').length") == 6
+    assert window.value("document.querySelector('#pages button:last-child').disabled") is True
+    assert window.complaints == []
+
+
+@needs_browser
+def test_few_variants_have_no_pages(shown: Page) -> None:
+    assert shown.value("document.getElementById('pages').hidden") is True

@@ -52,6 +52,7 @@ def page(comparison: Comparison, judgements: Sequence[Judged], scenario_text: st
         "modes": table(mode_rows(comparison.variants)),
         "more": _titled("Failed requests by reason", reasons_rows(comparison))
         + _titled("By workload", workload_rows(comparison.variants)),
+        "drawn": _drawn(len(numbers["cluster"]), len(comparison)),
         "anatomy": _ANATOMY if faults else "",
         "explained": _explained(comparison),
         "provenance": _provenance(comparison, scenario_text),
@@ -59,6 +60,11 @@ def page(comparison: Comparison, judgements: Sequence[Judged], scenario_text: st
         "script": "\n".join(_asset(name) for name in _SCRIPTS),
     }
     return _SLOT.sub(lambda match: slots[match[1]] if match[1] in slots else match[0], _asset("page.html"))
+
+
+def _drawn(drawn: int, variants: int) -> str:
+    """What is to be said where not all variants have a drawing."""
+    return "" if drawn == variants else f'<p class="muted">Drawn are the first {drawn} of {variants} variants.</p>'
 
 
 _ANATOMY = """<section id="anatomy"><h2>Failover anatomy</h2>
@@ -152,15 +158,17 @@ def table(rows: Rows) -> str:
 
 def _explained(comparison: Comparison) -> str:
     """The slowest requests in words, as `svcsim explain` says them."""
-    found = slowest(comparison, _EXPLAINED, one_of_a_kind=True)
+    found = slowest(comparison, _EXPLAINED + 1, one_of_a_kind=True)
+    several = f"The slowest of each mode and outcome, of these the {_EXPLAINED} slowest"
+    kinds = several if len(found) > _EXPLAINED else "The slowest of each mode and outcome"
     if not found:
         return ""
     items = []
-    for each in found:
+    for each in found[:_EXPLAINED]:
         lines = [f"<p><strong>{escape(each.headline)}</strong></p>", f'<p class="muted">{escape(each.time_words)}</p>']
         lines += [f"<p>{escape(reason)}</p>" for reason in each.reasons]
         items.append(f"<li>{''.join(lines)}</li>")
-    hint = "The slowest of each mode and outcome; <code>svcsim explain</code> says the same of as many as you like."
+    hint = f"{kinds}; <code>svcsim explain</code> says the same of as many as you like."
     return f'<h3>The slowest requests, explained</h3><p class="muted">{hint}</p><ol class="explained">{"".join(items)}</ol>'
 
 

@@ -25,13 +25,13 @@ function drawLatency() {
     add(root, "text", {x: x(ms), y: height - bottom + 18, "text-anchor": "middle"}, duration(ms));
   }
   add(root, "text", {x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle", class: "soft"}, "latency (log scale)");
-  charts.cdf.forEach((curve, index) => {
-    const mode = charts.modes[index];
+  const drawn = charts.cdf.filter((_, index) => isShown(index)).map((curve, index) => {
+    const mode = charts.modes[page.first + index];
     const points = curve.map(([ms, share]) => `${x(ms).toFixed(1)},${y(share).toFixed(1)}`).join(" ");
-    hint(add(root, "polyline", {points, fill: "none", "stroke-width": 2.5, "stroke-dasharray": mode.dash, "stroke-linejoin": "round",
-      style: `stroke:${shade(mode.colour)}`}), mode.name);
+    return hint(add(root, "polyline", {points, fill: "none", "stroke-width": 2.5, "stroke-dasharray": mode.dash,
+      "stroke-linejoin": "round", style: `stroke:${shade(mode.colour)}`}), mode.name);
   });
-  modeLegend(byId("latency-legend"));
+  modeLegend(byId("latency-legend"), drawn);
 }
 
 function drawAnatomy() {
@@ -40,7 +40,10 @@ function drawAnatomy() {
   swatches(byId("anatomy-legend"), charts.steps.map((name, index) => [`var(--step${index})`, name]).concat(
     [["var(--bad)", "last failing request sent (×)"]]));
   box.replaceChildren();
-  for (const fault of charts.faults) {
+  const names = new Set(shownModes().map((mode) => mode.name));
+  for (const whole of charts.faults) {
+    const fault = {...whole, lanes: whole.lanes.filter((lane) => names.has(lane.mode))};
+    if (!fault.lanes.length) continue;
     const rowHeight = 26, width = 1000, left = 130, plot = 560, top = 26, height = top + fault.lanes.length * rowHeight + 26;
     box.append(html("h3", {}, `${Number((fault.at / 1000).toFixed(3))} s: ${fault.text}`));
     const frame = html("div", {class: "chart"});
@@ -86,13 +89,14 @@ function drawAnatomy() {
 }
 
 function drawParts() {
-  const {names, bands} = data.charts.parts, rowHeight = 20, left = 240, plot = 640;
+  const {names} = data.charts.parts, rowHeight = 20, left = 270, plot = 610;
+  const bands = data.charts.parts.bands.filter((_, index) => isShown(index));
   const used = names.map((_, part) => bands.some((mode) => mode.some((band) => band.parts[part] > 0)));
   const rows = bands.reduce((sum, mode) => sum + mode.length * rowHeight + 10, 0);
   const root = picture(byId("parts-chart"), 1000, rows + 16, "parts of the latency of the slowest requests");
   let y = 4;
   bands.forEach((mode, index) => {
-    const name = short(data.charts.modes[index].name, 16);
+    const name = short(data.charts.modes[page.first + index].name, 17);
     mode.forEach((band, place) => {
       if (!place) add(root, "text", {x: 0, y: y + 14, "font-weight": 600}, name);
       add(root, "text", {x: left - 8, y: y + 14, "text-anchor": "end", class: "soft"}, band.band);
@@ -114,10 +118,12 @@ function drawParts() {
 }
 
 function drawBalance() {
-  const {names, answers, left: leftOut} = data.charts.balance, modes = data.charts.modes;
+  const {names, left: leftOut} = data.charts.balance, modes = shownModes();
+  const answers = data.charts.balance.answers.filter((_, index) => isShown(index));
+  const alike = new Set(modes.map((mode) => mode.colour)).size < modes.length; // then bars say which they are
   if (!names.length) { byId("balance-chart").textContent = "No endpoint stood behind a workload's Service."; return; }
   const many = names.length > 16, lane = many ? 9 : 12, gap = many ? 5 : 10;
-  const left = 300, plot = 620, block = modes.length * lane + gap;
+  const left = 300, plot = alike ? 500 : 620, block = modes.length * lane + gap;
   const root = picture(byId("balance-chart"), 1000, names.length * block + 24, "answers by endpoint and mode");
   const totals = answers.map((mode) => mode.reduce((sum, each) => sum + each, 0) || 1);
   const top = Math.max(...answers.flatMap((mode, index) => mode.map((each) => each / totals[index]))) || 1;
@@ -130,7 +136,7 @@ function drawBalance() {
       hint(add(root, "rect", {x: left, y: y + index * lane + 1, width: Math.max(0.5, (share / top) * plot), height: lane - 2,
         style: `fill:${shade(mode.colour)}`}), `${mode.name}: ${count(answers[index][row])} answers, ${(100 * share).toFixed(1)}%`);
       if (lane >= 12) add(root, "text", {x: left + (share / top) * plot + 6, y: y + index * lane + 10, "font-size": 10, class: "soft",
-        style: "font-size:10px"}, `${(100 * share).toFixed(1)}%`);
+        style: "font-size:10px"}, `${(100 * share).toFixed(1)}%${alike ? `  ${short(mode.name, 24)}` : ""}`);
     });
     const x = left + (even / top) * plot;
     add(root, "line", {x1: x, x2: x, y1: y - 1, y2: y + modes.length * lane + 1, style: "stroke:var(--ink);stroke-width:1.5"});

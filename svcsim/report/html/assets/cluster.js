@@ -227,7 +227,7 @@ function choose(index) {
 
 function startCluster() {
   const select = byId("mode"), slider = byId("slider");
-  data.charts.modes.forEach((mode, index) => select.append(html("option", {value: index}, mode.name)));
+  data.charts.modes.slice(0, data.cluster.length).forEach((mode, index) => select.append(html("option", {value: index}, mode.name)));
   select.addEventListener("change", () => choose(Number(select.value)));
   slider.max = String(Math.round(data.charts.duration));
   slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });

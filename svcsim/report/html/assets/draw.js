@@ -68,11 +68,20 @@ function ticks(top, wanted) {
 /* Dark paper needs lighter lines: a colour mixed with white by a CSS variable. */
 const shade = (colour) => `color-mix(in srgb, ${colour}, white calc(var(--lift) * 28%))`;
 
-function modeLegend(box) {
-  box.replaceChildren(...data.charts.modes.map((mode) => {
+/* Of many variants the charts show a page at a time. */
+const PAGE = 12, page = {first: 0};
+const isShown = (index) => index >= page.first && index < page.first + PAGE;
+const shownModes = () => data.charts.modes.filter((_, index) => isShown(index));
+
+/* The legend of curves; what is pointed at stands out among the others. */
+function modeLegend(box, curves) {
+  box.replaceChildren(...shownModes().map((mode, place) => {
     const item = html("span"), line = svg("svg", {viewBox: "0 0 30 10", "aria-hidden": "true"});
     add(line, "line", {x1: 0, x2: 30, y1: 5, y2: 5, "stroke-width": 3, "stroke-dasharray": mode.dash, style: `stroke:${shade(mode.colour)}`});
     item.append(line, mode.name);
+    const dim = (others) => curves.forEach((curve, each) => curve.setAttribute("opacity", each === place ? 1 : others));
+    item.addEventListener("pointerenter", () => dim(0.12));
+    item.addEventListener("pointerleave", () => dim(1));
     return item;
   }));
 }
