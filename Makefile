@@ -22,7 +22,7 @@ types: $(VENV)/installed-test
 	$(BIN)/mypy
 
 tests: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n auto --nbmake tests notebooks
+	$(BIN)/python -m pytest -n auto --dist worksteal --nbmake tests notebooks
 
 # Notebooks are tests too (nbmake): this saves what they show now
 notebooks: $(VENV)/installed-test
