@@ -32,6 +32,7 @@ _VARIABLES = {
     "remote_addr": "address", "binary_remote_addr": "address", "request_uri": "uri", "uri": "path", "document_uri": "path",
     "host": "host", "http_host": "host", "args": "query", "query_string": "query",
 }
+_BALANCING = ("round_robin", "ewma")
 _PART = re.compile(r"\$\{(\w+)\}|\$(\w+)|([^$]+)")
 _ACTED_ON = (*_NUMBERS, *_SWITCHES, "proxy-next-upstream", "upstream-hash-by", "load-balance")
 _WITHOUT_BEARING = re.compile(
@@ -100,6 +101,12 @@ def hashed_by(annotations: Mapping[str, str]) -> Hashed:
     return tuple(found)
 
 
+def balancing_of(annotations: Mapping[str, str]) -> str:
+    """How an endpoint is chosen (`load-balance`): ewma, or round_robin, as for an unknown name; empty if not said."""
+    text = annotations.get(f"{PREFIX}load-balance", "")
+    return text if text in _BALANCING or not text else _BALANCING[0]
+
+
 def is_canary(annotations: Mapping[str, str]) -> bool:
     """Whether an Ingress is the alternative of another one for the same host and path."""
     return _is_on(annotations, "canary")
@@ -130,8 +137,8 @@ def without_effect(annotations: Mapping[str, str]) -> Iterator[str]:
             if value and not hashed_by(annotations):
                 yield f"{name} {value[:40]!r}: requests have no such variable here"
         elif name == "load-balance":
-            if value != "round_robin":
-                yield f"{name} {value[:40]!r}: endpoints take turns here"
+            if value not in _BALANCING:
+                yield f"{name} {value[:40]!r}: nginx falls back to round_robin"
         elif name in ("affinity", "affinity-mode", "affinity-canary-behavior"):
             if name == "affinity":
                 yield f"{name} {value[:40]!r}: clients keep no cookies here, so that each request is a new session's"

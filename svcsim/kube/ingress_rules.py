@@ -18,6 +18,7 @@ from svcsim.kube.ingress_annotations import (
     AS_CONTROLLER,
     Hashed,
     Treatment,
+    balancing_of,
     canary_weight,
     hashed_by,
     is_canary,
@@ -33,7 +34,8 @@ DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 class Backend:
     """Where requests go: a port of a Service, by name or number.
 
-    Endpoints take turns; or a hash of the request decides, or kube-proxy, since it is sent to the ClusterIP (`by_service`).
+    Endpoints take turns, or the faster one is chosen (`balancing`: round_robin, ewma; empty as the controller does); or a hash of
+    the request decides; or kube-proxy, since it is sent to the ClusterIP (`by_service`).
     """
 
     service: str
@@ -41,6 +43,7 @@ class Backend:
     namespace: str = ""
     by_service: bool = False
     hashed_by: Hashed = ()
+    balancing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +223,8 @@ def _backend(backend: IngressBackend | None, ingress: Ingress) -> Backend | None
         return None
     port, annotations = backend.service.port, ingress.metadata.annotations
     namespace, by_service = ingress.metadata.namespace, uses_service(annotations)
-    return Backend(backend.service.name, port.number or port.name, namespace, by_service, hashed_by(annotations))
+    chosen = hashed_by(annotations), balancing_of(annotations)
+    return Backend(backend.service.name, port.number or port.name, namespace, by_service, *chosen)
 
 
 def rules_of(ingresses: Iterable[Ingress]) -> IngressRules:

@@ -65,6 +65,8 @@ class IngressController(Part):
     """proxy-next-upstream-tries: endpoints tried at most."""
     next_upstream_timeout_ns: Duration = 0
     """proxy-next-upstream-timeout: so long after the first try others begin; 0: always."""
+    load_balance: Literal["round_robin", "ewma"] = "round_robin"
+    """load-balance: which endpoint has the next request."""
     keepalive_connections: Count = 320
     """upstream-keepalive-connections: idle connections that are kept at most; 0 opens one a request."""
     keepalive_timeout_ns: PositiveDuration = 60 * S

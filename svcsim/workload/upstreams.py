@@ -39,6 +39,7 @@ class UpstreamSettings:
     """Time-outs, when and how often another endpoint is tried (`tries` in all), and what is kept of connections.
 
     `next_timeout_ns`: so long after a request's first try there are others; neither it nor `tries` has a limit at 0.
+    `balancing`: of backends that do not say, `round_robin` or `ewma`.
     """
 
     connect_timeout_ns: int
@@ -46,6 +47,7 @@ class UpstreamSettings:
     next_on: frozenset[str]
     tries: int
     next_timeout_ns: int
+    balancing: str
     kept: int
     kept_for_ns: int
     requests_per_connection: int
@@ -55,14 +57,16 @@ class Exchange:
     """A client's request on its way through the proxy; `hashed` is what decides its endpoint, None if endpoints take turns."""
 
     __slots__ = (
-        "backend", "begun_ns", "connect_before_ns", "connection", "front", "hashed", "inner", "is_cached", "outer", "settings",
-        "tries",
+        "backend", "begun_ns", "connect_before_ns", "connection", "first", "first_connect_ns", "front", "hashed", "inner",
+        "is_cached", "outer", "settings", "tries",
     )
 
     def __init__(self, outer: Request, backend: Backend, settings: UpstreamSettings, hashed: int | None = None) -> None:
         self.settings = settings
         self.hashed = hashed
-        self.begun_ns = 0
+        self.begun_ns = self.first_connect_ns = 0
+        self.first: Upstream | None = None
+        """The endpoint of the first try, until that has ended."""
         self.outer = outer
         self.front = outer.connection
         self.backend = backend
@@ -112,7 +116,7 @@ class Upstreams:
         self._namespace = namespace
         self._done = done
         self._is_awake = is_awake
-        self._turns = Turns(namespace, seed)
+        self._turns = Turns(namespace, seed, network.fabric.clock, settings.balancing)
         self._picks = Stream(seed, f"ingress/service-upstream/{namespace.name}")
         self._ports: dict[Upstream, PortAllocator] = {}
         self._kept = KeptConnections(network, settings.kept, settings.kept_for_ns, settings.requests_per_connection)
@@ -142,10 +146,12 @@ class Upstreams:
         self._try(exchange)
 
     def _try(self, exchange: Exchange) -> None:
-        endpoint = self._turns.next(exchange.backend, exchange.hashed)
+        endpoint = self._turns.next(exchange.backend, exchange.hashed, exchange.key ^ exchange.tries)
         if endpoint is None:
             self._end(exchange, Outcome.BAD_GATEWAY)
             return
+        if not exchange.tries:
+            exchange.first = endpoint
         exchange.tries += 1
         exchange.connect_before_ns = exchange.outer.connect_ns
         kept = self._kept.take(endpoint)
@@ -222,6 +228,8 @@ class Upstreams:
         if outer.live:
             outer.connect_ns += now_ns - outer.mark_ns
             outer.mark_ns = now_ns
+        if exchange.first is not None:
+            exchange.first_connect_ns = now_ns - exchange.begun_ns
         if connection.open:
             self._send(exchange, connection)
         else:
@@ -257,6 +265,8 @@ class Upstreams:
             return
         connection.tag = None
         outer, now = exchange.outer, self._network.fabric.clock.now
+        if exchange.first is not None:
+            self._first_ended(exchange, exchange.first, now)
         if inner.status is _BUSY and self._goes_on(exchange, "http_503", now):
             self._kept.keep(connection)
             self._failed(exchange, "http_503", now)
@@ -306,6 +316,8 @@ class Upstreams:
         """A try has failed: its time is that of a failed attempt, and the next endpoint is tried unless that was the last."""
         exchange.inner = exchange.connection = None
         outer = exchange.outer
+        if exchange.first is not None:
+            self._first_ended(exchange, exchange.first, now_ns)
         if outer.live:
             outer.retry_ns += now_ns - outer.mark_ns + outer.connect_ns - exchange.connect_before_ns
             outer.connect_ns = exchange.connect_before_ns
@@ -317,6 +329,11 @@ class Upstreams:
             self._try(exchange)
             return
         self._end(exchange, Outcome.GATEWAY_TIMEOUT if failure == "timeout" else Outcome.BAD_GATEWAY)
+
+    def _first_ended(self, exchange: Exchange, endpoint: Upstream, now_ns: int) -> None:
+        """Its time counts for the endpoint: that until the answer, or failure, and that of connecting again (ewma.lua)."""
+        exchange.first = None
+        self._turns.took(exchange.backend, endpoint, now_ns - exchange.begun_ns + exchange.first_connect_ns)
 
     def _goes_on(self, exchange: Exchange, failure: Failure, now_ns: int) -> bool:
         """Whether another endpoint is tried after a failure (ngx_http_upstream_next)."""
@@ -332,6 +349,8 @@ class Upstreams:
     def abort(self, exchange: Exchange) -> None:
         """The client is gone: give up what is done for it."""
         self._under_way.pop(exchange, None)
+        if exchange.first is not None:
+            self._first_ended(exchange, exchange.first, self._network.fabric.clock.now)
         connection, inner = exchange.connection, exchange.inner
         exchange.connection = exchange.inner = None
         if inner is not None:

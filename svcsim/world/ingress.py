@@ -128,6 +128,6 @@ def _upstream_settings(model: IngressModel) -> UpstreamSettings:
     return UpstreamSettings(
         connect_timeout_ns=model.connect_timeout_ns, read_timeout_ns=model.read_timeout_ns,
         next_on=frozenset(model.next_upstream), tries=model.next_upstream_tries,
-        next_timeout_ns=model.next_upstream_timeout_ns, kept=model.keepalive_connections,
+        next_timeout_ns=model.next_upstream_timeout_ns, balancing=model.load_balance, kept=model.keepalive_connections,
         kept_for_ns=model.keepalive_timeout_ns, requests_per_connection=model.keepalive_requests,
     )

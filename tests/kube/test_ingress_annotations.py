@@ -66,6 +66,12 @@ def test_a_canary_joins_the_rule_for_its_host_and_path_and_is_no_rule_of_its_own
     assert [backend.service for backend in rules.backends] == ["web", "web-2"]
 
 
+@pytest.mark.parametrize(("text", "balancing"), [("ewma", "ewma"), ("round_robin", "round_robin"), ("ip_hash", "round_robin")])
+def test_an_unknown_way_of_balancing_falls_back_to_turns(text, balancing):
+    assert [backend.balancing for backend in rules_of([ingress("shop", "web", load_balance=text)]).backends] == [balancing]
+    assert [backend.balancing for backend in rules_of([ingress("shop", "web")]).backends] == [""]
+
+
 def test_a_canary_takes_over_how_the_other_reaches_its_endpoints():
     rules = rules_of([ingress("shop", "web", service_upstream="true"), ingress("new", "web-2", canary="true", canary_weight="1")])
     assert [backend.by_service for backend in rules.backends] == [True, True]
@@ -75,7 +81,7 @@ def test_a_canary_takes_over_how_the_other_reaches_its_endpoints():
     ({"proxy_body_size": "8m", "enable_cors": "true", "ssl_ciphers": "x", "proxy_buffering": "on"}, []),
     ({"proxy_connect_timeout": "1s"}, ["proxy-connect-timeout '1s' is no number"]),
     ({"proxy_next_upstream": "error http_5xx"}, ["proxy-next-upstream: nginx has no condition 'http_5xx'"]),
-    ({"load_balance": "ewma"}, ["load-balance 'ewma': endpoints take turns here"]), ({"load_balance": "round_robin"}, []),
+    ({"load_balance": "ip_hash"}, ["load-balance 'ip_hash': nginx falls back to round_robin"]), ({"load_balance": "ewma"}, []),
     ({"upstream_hash_by": "$cookie_user"}, ["upstream-hash-by '$cookie_user': requests have no such variable here"]),
     ({"affinity": "cookie", "session_cookie_name": "route"}, [
         "affinity 'cookie': clients keep no cookies here, so that each request is a new session's"]),

@@ -165,3 +165,15 @@ def test_what_an_annotation_does_not_do_here_is_noted():
     assert [note for note in notes if "Ingress default/shop" in note] == [
         "annotations of Ingress default/shop have no effect: limit-rps"
     ]
+
+
+def test_by_moving_averages_a_slow_pod_is_avoided_and_one_that_fails_at_once_is_not():
+    slow = {"at": "1s", "slow": "deployment/web[1]", "factor": 50}
+    often = {"workloads[0].arrivals": {"poisson": "200/s"}}
+    turns, faster = through(slow, **often), through(slow, **often, **annotated(load_balance="ewma"))
+    [pod] = faster.pods_of_fault()
+    assert faster.answered(1.5)[pod] < 0.25 * turns.answered(1.5)[pod]
+    closed = {"at": "1s", "closePort": "deployment/web[1]"}
+    never = {f"{FLAGS}.keepaliveConnections": 0}
+    refused = through(closed, **often, **never, **{f"{FLAGS}.loadBalance": "ewma"})
+    assert refused.flagged(Flag.REDIALED, 1.5, 3) > 0.25 * len(refused.between(1.5, 3).requests)
