@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 import svcsim
@@ -166,7 +167,10 @@ HEADLESS = {
 }
 
 
-@pytest.mark.parametrize(("balancing", "pods"), [(None, 1), ("pick_first", 1), ("round_robin", 3), ("random", 3)])
+@pytest.mark.parametrize(
+    ("balancing", "pods"),
+    [(None, 1), ("pick_first", 1), ("round_robin", 3), ("random", 3), ("least_request", 3)],
+)
 def test_a_client_of_a_headless_service_loads_the_pods_that_it_chooses(balancing, pods):
     seen = see(run__duration="1s", **HEADLESS, **({"workloads[0].balancing": balancing} if balancing else {}))
     assert seen.failed() == 0
@@ -186,6 +190,30 @@ def test_an_address_that_cannot_be_connected_to_is_left_out_until_the_next_answe
     seen = see(deletion, run__duration="6s", **settings, **{"workloads[0].balancing": "random"})
     assert 0 < seen.failed(2.0) <= 50  # a third of a second's requests, until the first has timed out
     assert seen.failed(4.0) == 0
+
+
+@pytest.mark.parametrize("connections", ["new", "keepalive", "multiplexed"])
+def test_a_pod_that_is_added_is_among_the_chosen_when_the_interval_is_over(connections):
+    settings = {**HEADLESS, "workloads[0].connections": connections, "workloads[0].balancing": "least_request"}
+    seen = see({"at": "1s", "scale": "deployment/web", "replicas": 4}, run__duration="8s", **settings)
+    assert seen.failed() == 0
+    assert len(set(seen.between(0, 2).requests.endpoint)) == 3
+    late = np.bincount(seen.between(5.5, 8).requests.endpoint)
+    assert (late > 0).sum() == 4
+    assert late[late > 0].min() > late.sum() / 8
+
+
+def test_a_shared_connection_that_ends_makes_its_client_ask_again_at_once():
+    settings = {**HEADLESS, "workloads[0].connections": "multiplexed", "workloads[0].balancing": "least_request",
+                "workloads[0].resolve": "interval(5m)"}
+    seen = see({"at": "1s", "delete": "deployment/web[0]"}, run__duration="10s", **settings)
+    [gone] = seen.pods_of_fault()
+    names = seen.result.names.endpoints
+    before, after = ({names[each] for each in seen.between(*window).requests.endpoint} for window in ((0, 1), (6, 10)))
+    assert gone in before
+    assert gone not in after
+    assert len(after) == 2  # the pod in its place came too late for that answer
+    assert seen.failed(2.0) == 0
 
 
 # ---- session affinity ----------------------------------------------------------------------------------------------------
