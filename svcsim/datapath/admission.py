@@ -116,7 +116,9 @@ class Gate:
         packet = _packet(Packet, (protocol, source, source_port, destination, destination_port, hook))
         decision = host.path.decide(packet, uniform, now)
         connection.rules += decision.rules
-        cost_ns = charges.first_packet_ns(decision, protocol)
+        cost_ns = decision.cost_ns
+        if cost_ns < 0:
+            cost_ns = decision.cost_ns = charges.first_packet_ns(decision, protocol)
         host.proxy_ns += cost_ns - charges.forward_ns
         queues[queue] = departure = connection.departure_ns = start + cost_ns
         verdict = decision.verdict

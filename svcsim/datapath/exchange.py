@@ -20,7 +20,6 @@ from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.datapath.rough import RoughPath
 from svcsim.datapath.tracking import Tracked
 from svcsim.datapath.transfer import Transfers
-from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
 from svcsim.linux.conntrack import State
 from svcsim.linux.tcp import INITIAL_WINDOW_BYTES, SEGMENT_BYTES
@@ -72,7 +71,7 @@ class Exchanges:
                 return
             if copied_ns := self._charge_size(request, request.request_bytes):
                 request.callbacks = self._there
-                self._environment.schedule(request, PACKET, copied_ns)
+                self._environment.at(request, self._environment._now + copied_ns)
                 return
         else:
             request.extra_ns = 0
@@ -113,7 +112,7 @@ class Exchanges:
             self.rough.forward(request, departure, cost_ns, delay_ns, step)
             return
         request.callbacks = step
-        self._environment.schedule(request, PACKET, departure - now + delay_ns)
+        self._environment.at(request, departure + delay_ns)
 
     def _on_server_socket(self, request: Request) -> None:
         """The train is in the server's socket."""
@@ -161,7 +160,7 @@ class Exchanges:
                 return
             if copied_ns := self._charge_size(request, request.answer_bytes):
                 request.callbacks = self._back
-                self._environment.schedule(request, PACKET, copied_ns)
+                self._environment.at(request, self._environment._now + copied_ns)
                 return
         else:
             request.extra_ns = 0
@@ -195,7 +194,7 @@ class Exchanges:
             self.deliver(request, departure + delay_ns)
             return
         request.callbacks = step
-        self._environment.schedule(request, PACKET, departure - now + delay_ns)
+        self._environment.at(request, departure + delay_ns)
 
     def deliver(self, request: Request, finish_ns: int) -> None:
         """The answer is in the client's hands at `finish_ns`."""

@@ -14,7 +14,6 @@ from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host, SynAnswer
 from svcsim.datapath.tracking import Tracked, Tracking
-from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
 from svcsim.linux.conntrack import State
 from svcsim.linux.packet import Hook
@@ -89,7 +88,7 @@ class Handshakes:
                 return
             delay_ns += extra_ns
         connection.callbacks = self._at_entry
-        self._environment.schedule(connection, PACKET, delay_ns)
+        self._environment.at(connection, connection.syn_sent_ns + delay_ns)
 
     def _on_entry_host(self, connection: Connection) -> None:
         host = connection.entry_host
@@ -113,7 +112,6 @@ class Handshakes:
         address = connection.backend_address
         connection.rewritten = address != connection.destination
         departure_ns = connection.departure_ns
-        now = self._environment._now
         target = fabric.homes.get(address)
         if target is None:
             self._lost(connection, "no such address")
@@ -124,7 +122,7 @@ class Handshakes:
                 self._lost(connection, "no hairpin")
                 return
             connection.callbacks = self._at_listener
-            self._environment.schedule(connection, PACKET, departure_ns - now + host.charges.server_accept_ns)
+            self._environment.at(connection, departure_ns + host.charges.server_accept_ns)
             return
         if not connection.namespace.host.is_node and answer_misses_translation(connection):
             self._lost(connection, "answer bypasses the node")
@@ -133,15 +131,15 @@ class Handshakes:
         if route is None or not target.up:
             self.dead.host_is_silent(connection, host, target, departure_ns, self)
             return
-        delay_ns = departure_ns - now + route.delay_ns
+        arrival_ns = departure_ns + route.delay_ns
         if route.is_rough:
             extra_ns = self._rough.cross(connection, route)
             if extra_ns is None:
                 self._lost(connection, self._rough.cause)
                 return
-            delay_ns += extra_ns
+            arrival_ns += extra_ns
         connection.callbacks = self._at_server_host
-        self._environment.schedule(connection, PACKET, delay_ns)
+        self._environment.at(connection, arrival_ns)
 
     def _on_server_host(self, connection: Connection) -> None:
         """The rewritten SYN reaches the host of its destination, and is new there."""
@@ -154,8 +152,7 @@ class Handshakes:
             self._lost(connection, "rejected" if fate is REJECT else self.gate.cause)
             return
         connection.callbacks = self._at_listener
-        delay_ns = connection.departure_ns - self._environment._now + host.charges.server_accept_ns
-        self._environment.schedule(connection, PACKET, delay_ns)
+        self._environment.at(connection, connection.departure_ns + host.charges.server_accept_ns)
 
     def _on_listener(self, connection: Connection) -> None:
         """The SYN is at the socket of its destination, if there is one."""
@@ -211,7 +208,7 @@ class Handshakes:
             connection.callbacks = self._back_station
         else:
             connection.callbacks = self._at_client
-        self._environment.schedule(connection, PACKET, departure - now + delay_ns)
+        self._environment.at(connection, departure + delay_ns)
 
     def _on_syn_ack(self, connection: Connection) -> None:
         """The SYN-ACK is with the client, and the connection stands; or the RST, and it never will."""

@@ -11,13 +11,10 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import simpy
-from simpy.events import NORMAL
 
-CONTROL = NORMAL
-COMMIT = NORMAL + 1
-PACKET = NORMAL + 2
-EVENTS_OF_A_STOP = 2
-"""SimPy 4.1 schedules the event that stops `Environment.run`, and again when it has stopped."""
+from svcsim.engine.environment import COMMIT, CONTROL, PACKET, Environment
+
+__all__ = ["COMMIT", "CONTROL", "PACKET", "Clock", "ProcessGenerator", "Signal"]
 
 Signal = simpy.Event
 ProcessGenerator = Generator[simpy.Event, Any, Any]
@@ -37,7 +34,7 @@ class Clock:
     def __init__(self) -> None:
         self._stops = 0
         # Any: the hot path schedules hops, which SimPy takes for events, and reads the bare clock.
-        self.environment: Any = simpy.Environment(initial_time=0)
+        self.environment: Any = Environment(initial_time=0)
 
     @property
     def now(self) -> int:
@@ -52,7 +49,7 @@ class Clock:
         Events by which `run` stops do not count, so that looking at a run on its way changes nothing.
         """
         count: int = self.environment._eid.__reduce__()[1][0]
-        return count - EVENTS_OF_A_STOP * self._stops
+        return count - self._stops
 
     def process(self, generator: ProcessGenerator) -> simpy.Process:
         """Start a control-plane process."""
@@ -85,4 +82,4 @@ class Clock:
     def run(self, until_ns: int) -> None:
         """Let everything happen that is due before `until_ns`."""
         self._stops += 1
-        self.environment.run(until=until_ns)
+        self.environment.run_to(until_ns)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from svcsim.engine.clock import PACKET, Clock
+from svcsim.engine.clock import Clock
 from svcsim.engine.hop import Hop
 
 
@@ -45,10 +45,10 @@ class TimerFifo(Hop, Generic[T]):
         items = self._items
         while items and not items[0].deadline_ns:
             items.popleft()
-        item.deadline_ns = self._environment._now + self.duration_ns
+        item.deadline_ns = deadline_ns = self._environment._now + self.duration_ns
         items.append(item)
         if not self.armed:
-            self._arm(self.duration_ns)
+            self._arm(deadline_ns)
 
     def pending(self) -> list[T]:
         """What timers are set on, in order of their expiry."""
@@ -57,10 +57,10 @@ class TimerFifo(Hop, Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def _arm(self, delay_ns: int) -> None:
+    def _arm(self, deadline_ns: int) -> None:
         self.armed = True
         self.callbacks = self._step
-        self._environment.schedule(self, PACKET, delay_ns)
+        self._environment.at(self, deadline_ns)
 
     def _fire(self, _: Hop) -> None:
         now = self._clock.now
@@ -70,7 +70,7 @@ class TimerFifo(Hop, Generic[T]):
             item = items[0]
             deadline = item.deadline_ns
             if deadline > now:
-                self._arm(deadline - now)
+                self._arm(deadline)
                 return
             items.popleft()
             if deadline:

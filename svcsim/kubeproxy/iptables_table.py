@@ -1,7 +1,7 @@
 """A node's iptables rules compiled: what they do with a first packet, and how many the kernel examines, without examining them.
 
-The two frequent cases, a cluster IP whose endpoint is chosen by chance and no Service at all, are answered from a dictionary
-and a few sums that each sync refreshes. Everything else (external addresses, node ports, affinity, refusals) takes the general
+The two frequent cases, a cluster IP whose endpoint is chosen by chance and no Service at all, are worked out once between two
+syncs and then looked up. Everything else (external addresses, node ports, affinity, refusals) takes the general
 way, which follows the chains list by list. All agree with the walk of the rules in outcome, counts and `recent` lists.
 """
 
@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 
 from svcsim.kubeproxy import iptables_base as base_rules
-from svcsim.kubeproxy.iptables_entries import Arrival, Hit
+from svcsim.kubeproxy.iptables_entries import Arrival, Hit, PolicyChain
 from svcsim.kubeproxy.iptables_list import LIST_KINDS, ListBase, ListKind, Placed, RuleList
 from svcsim.kubeproxy.iptables_programme import LOOPBACK_KEY, Programme, Swap, address_key
 from svcsim.kubeproxy.iptables_programmes import SharedBase
@@ -25,12 +25,26 @@ from svcsim.linux.netfilter.walk import KernelState, walk
 from svcsim.linux.packet import TCP, Decision, Hook, Packet, Step, Verdict
 
 _PREROUTING = int(Hook.PREROUTING)
+_NO_MATCH, _DNAT = Verdict.NO_MATCH, Verdict.DNAT
 _IPV6_LOOPBACK = (1 << 128) | 1
 
 
 def is_loopback(address: int) -> bool:
     """Whether an address of either family belongs to the loopback interface."""
     return address >> 24 == 127 or address == _IPV6_LOOPBACK
+
+
+class _Choice:
+    """What became of earlier packets to a cluster IP, by the endpoint that chance chose: from sources inside the block that the
+    chain's masquerade rule spares, and from all others.
+    """
+
+    __slots__ = ("chain", "inside", "outside")
+
+    def __init__(self, chain: PolicyChain) -> None:
+        self.chain = chain
+        self.inside: list[Decision | None] = [None] * len(chain.endpoints)
+        self.outside: list[Decision | None] = [None] * len(chain.endpoints)
 
 
 class IptablesTable:
@@ -110,6 +124,7 @@ class IptablesTable:
     def _refresh(self, order: int | None) -> None:
         lists = self.lists
         self._ruleset = None
+        self._frequent: dict[int, Decision | _Choice] = {}
         for each in lists.values():
             each.reorder(order)
         services, external, firewall = (len(lists[kind]) for kind in ("filter_services", "external", "firewall"))
@@ -140,19 +155,34 @@ class IptablesTable:
     def decide(self, packet: Packet, uniform: float, now_ns: int) -> Decision:
         """What the rules do with a connection's first packet; `recent` lists change as in the kernel."""
         protocol, source, _, destination, port, hook = packet
+        frequent = self._frequent.get((destination << 24 | port << 8 | protocol) << 1 | hook)
+        if frequent is None:
+            return self._seldom(packet, uniform, now_ns)
+        if isinstance(frequent, Decision):
+            return frequent
+        chain = frequent.chain
+        index = bisect_right(chain.bounds, uniform)
+        if source >> chain.shift == chain.inside:
+            decision = frequent.inside[index]
+        else:
+            decision = frequent.outside[index]
+        if decision is None or decision.destination == source:
+            return self._seldom(packet, uniform, now_ns)
+        return decision
+
+    def _seldom(self, packet: Packet, uniform: float, now_ns: int) -> Decision:
+        """A packet unlike all before it since the last sync; keeps the answer if it is the same for all that are like it."""
+        protocol, source, _, destination, port, hook = packet
         key = destination << 24 | port << 8 | protocol
         services = self.services
         overlay = services.overlay
         found = overlay[key] if key in overlay else services.base_index.get(key)
         if found is None:
-            if destination in self.local_addresses or destination >> 24 == 127:
-                return self._general(packet, uniform, now_ns)
-            for entries in self._filter_indexes:
-                if key in entries:
-                    return self._general(packet, uniform, now_ns)
-            return Decision(
-                Verdict.NO_MATCH, destination, port, False, self._service_rules, 0, self._missed[hook]
-            )
+            if self._goes_on(destination, key):
+                decision = Decision(_NO_MATCH, destination, port, False, self._service_rules, 0, self._missed[hook])
+                self._frequent[key << 1 | hook] = decision
+                return decision
+            return self._general(packet, uniform, now_ns)
         target = found[1].target
         if not target.plain or len(found) != 2:
             return self._general(packet, uniform, now_ns)
@@ -162,27 +192,35 @@ class IptablesTable:
         index = bisect_right(chain.bounds, uniform)
         endpoint = chain.endpoints[index]
         address = endpoint.address
-        if address in self.local_addresses or address >> 24 == 127:
+        if not self._goes_on(address, address << 24 | endpoint.port << 8 | protocol):
             return self._general(packet, uniform, now_ns)
-        onward_key = address << 24 | endpoint.port << 8 | protocol
-        for entries in self._filter_indexes:
-            if onward_key in entries:
-                return self._general(packet, uniform, now_ns)
         rules = position + index + 4
         marked = False
+        inside = source >> chain.shift == chain.inside
         if chain.has_masquerade_rule:
             rules += 1
-            if chain.masquerade_all or source >> chain.shift != chain.inside:
+            if chain.masquerade_all or not inside:
                 rules += 1
                 marked = True
         if source == address:
             rules += 1
             marked = True
         statistic = index + 1 if index < chain.last else chain.last
-        return Decision(
-            Verdict.DNAT, address, endpoint.port, marked, position, statistic, rules + self._onward[hook][marked], None,
-            chain.choices,
+        decision = Decision(
+            _DNAT, address, endpoint.port, marked, position, statistic, rules + self._onward[hook][marked], None, chain.choices
         )
+        if source != address:
+            choice = self._frequent.get(key << 1 | hook)
+            if not isinstance(choice, _Choice):
+                choice = self._frequent[key << 1 | hook] = _Choice(chain)
+            (choice.inside if inside else choice.outside)[index] = decision
+        return decision
+
+    def _goes_on(self, address: int, key: int) -> bool:
+        """Whether a packet with this destination leaves for another host, and no filter rule looks at it."""
+        if address in self.local_addresses or address >> 24 == 127:
+            return False
+        return not any(key in entries for entries in self._filter_indexes)
 
     def _general(self, packet: Packet, uniform: float, now_ns: int) -> Decision:
         """Any packet, chain by chain."""

@@ -2,8 +2,9 @@
 
 An entry carries its expiry; nothing is scheduled for it, and one whose time is up counts for nothing. Entries wait in a FIFO a
 time-out. Whoever counts, and whoever would pass the limit or the peak, sweeps the FIFOs up to now first, so look-ups, counts,
-limit and peak are exact. A refresh only rewrites the expiry: the FIFO looks again when the old one is due. An entry whose
-connection is over shrinks to its key and expiry.
+limit and peak are exact. (The peak is the number of entries, or what that was before some of them left, whichever is more: as
+long as nothing is due they are all alive.) A refresh only rewrites the expiry: the FIFO looks again when the old one is due. An
+entry whose connection is over shrinks to its key and expiry.
 
 The original direction is the key (`flow_key`); replies reach the entry by the connection that holds it. Source: Linux
 net/netfilter/nf_conntrack_core.c, nf_conntrack_proto_tcp.c, Documentation/networking/nf_conntrack-sysctl.rst.
@@ -116,7 +117,7 @@ class _Fifo:
 class Conntrack:
     """The table of one node."""
 
-    __slots__ = ("_fifos", "_next_due_ns", "dropped_full", "entries", "insert_failed", "limit", "peak", "timeouts", "_life_ns")
+    __slots__ = ("_fifos", "_next_due_ns", "dropped_full", "entries", "insert_failed", "limit", "timeouts", "_life_ns", "_peak")
 
     def __init__(self, limit: int, timeouts: Timeouts) -> None:
         self.limit = limit
@@ -127,7 +128,7 @@ class Conntrack:
         self._next_due_ns = 1 << 62
         self.dropped_full = 0
         self.insert_failed = 0
-        self.peak = 0
+        self._peak = 0
 
     def lookup(self, key: int, now_ns: int) -> Entry | None:
         """The live entry of a flow, or None; a closed one that lingers is None too (its tuple may be taken over)."""
@@ -146,23 +147,8 @@ class Conntrack:
         """Enter a flow; False if the table is full ("nf_conntrack: table full, dropping packet")."""
         entries = self.entries
         key = entry.key
-        old = entries.get(key)
-        if old is not None and self._next_due_ns <= now_ns:
-            self.sweep(now_ns)
-            old = entries.get(key)
-        if old is None:
-            size = len(entries)
-            if size >= self.peak or size >= self.limit:
-                if self._next_due_ns <= now_ns:
-                    self.sweep(now_ns)
-                    size = len(entries)
-                if size >= self.limit:
-                    self.dropped_full += 1
-                    return False
-                if size >= self.peak:
-                    self.peak = size + 1
-        elif old.__class__ is Entry:
-            old.expires_ns = 0
+        if (key in entries or self._next_due_ns <= now_ns or len(entries) >= self.limit) and not self._takes(key, now_ns):
+            return False
         entries[key] = entry
         timeout_ns = self._life_ns[entry.state]
         entry.expires_ns = entry.due_ns = due_ns = now_ns + timeout_ns
@@ -172,6 +158,26 @@ class Conntrack:
         if due_ns < self._next_due_ns:
             self._next_due_ns = due_ns
         return True
+
+    def _takes(self, key: int, now_ns: int) -> bool:
+        """Whether there is room for a flow; one of the same tuple gives way."""
+        entries = self.entries
+        is_due = self._next_due_ns <= now_ns
+        if is_due and (key in entries or len(entries) >= min(self._peak, self.limit)):
+            self.sweep(now_ns)
+        old = entries.get(key)
+        if old is None:
+            if len(entries) >= self.limit:
+                self.dropped_full += 1
+                return False
+        elif old.__class__ is Entry:
+            old.expires_ns = 0
+        return True
+
+    @property
+    def peak(self) -> int:
+        """The most flows that there were at a time."""
+        return max(self._peak, len(self.entries))
 
     def move(self, entry: Entry, state: State, now_ns: int) -> None:
         """A packet took the flow to a state; its time starts anew."""
@@ -203,11 +209,13 @@ class Conntrack:
     def delete(self, entry: Entry) -> None:
         """Forget a flow at once (`conntrack -D`)."""
         if entry.expires_ns:
+            self._peak = self.peak
             entry.expires_ns = 0
             del self.entries[entry.key]
 
     def flush(self) -> None:
         """Forget everything: the node lost power."""
+        self._peak = self.peak
         for entry in self.entries.values():
             if entry.__class__ is Entry:
                 entry.expires_ns = 0
@@ -238,6 +246,7 @@ class Conntrack:
 
     def sweep(self, now_ns: int) -> None:
         """Remove what has expired up to now; what was refreshed meanwhile is queued for its new expiry."""
+        self._peak = self.peak
         entries = self.entries
         again: list[tuple[int, Entry | int, int]] = []
         next_due_ns = 1 << 62

@@ -7,7 +7,7 @@ verdict, rewrite, rules examined and in the state they leave behind.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -66,7 +66,9 @@ class Decision:
     (nat KUBE-SERVICES and, where it falls through to it, KUBE-NODEPORTS); `statistic_rules` the `statistic` rules examined
     (the last endpoint has none); `rules` all rules examined, of every table and chain, in order to explain. `flow` is set where
     the kernel keeps a state of its own for the connection, beside conntrack (IPVS). `endpoints` is how many there were to choose
-    among, 0 or 1 where there was no choice.
+    among, 0 or 1 where there was no choice. `cost_ns` is what the node that decided has charged for it, -1 before it has.
+
+    Nobody else changes a decision: a table gives the same one to all packets that it treats alike.
     """
 
     verdict: Verdict
@@ -78,6 +80,7 @@ class Decision:
     rules: int = 0
     flow: Flow | None = None
     endpoints: int = 0
+    cost_ns: int = field(default=-1, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from svcsim.datapath.connection import Request
-from svcsim.engine.clock import PACKET, Clock
+from svcsim.engine.clock import Clock
 from svcsim.engine.hop import Hop, Step
 from svcsim.engine.streams import Stream
 from svcsim.workload.arrivals import Arrivals
@@ -48,7 +48,7 @@ class OpenLoop(Hop):
         """Arm the first arrival."""
         if self.next_ns < self._until_ns:
             self.callbacks = self._tick_step
-            self._environment.schedule(self, PACKET, self.next_ns - self._environment._now)
+            self._environment.at(self, self.next_ns)
 
     def _tick(self, _: Hop) -> None:
         now = self.next_ns
@@ -62,5 +62,5 @@ class OpenLoop(Hop):
         self.next_ns = next_ns = self._arrivals(now, gap_u)
         if next_ns < self._until_ns:
             self.callbacks = self._tick_step
-            self._environment.schedule(self, PACKET, next_ns - now)
+            self._environment.at(self, next_ns)
         workload.begin(sources[int(source_u * len(sources))], request)

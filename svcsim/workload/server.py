@@ -19,7 +19,6 @@ from svcsim.datapath.exchange import Exchanges
 from svcsim.datapath.handshake import Handshakes
 from svcsim.datapath.host import Namespace, SynAnswer
 from svcsim.datapath.multiplexed import MultiplexedConnection
-from svcsim.engine.clock import PACKET
 from svcsim.engine.hop import Step
 from svcsim.results.records import Outcome
 from svcsim.workload.distributions import Quantile
@@ -162,7 +161,7 @@ class Server:
             service_ns = round(service_ns * self.slowdown)
         self.in_service[request] = self._paused_ns
         request.callbacks = done
-        self._environment.schedule(request, PACKET, service_ns)
+        self._environment.at(request, now_ns + service_ns)
 
     def _on_done(self, request: Request) -> None:
         paused_before_ns = self.in_service.pop(request, None)
@@ -197,7 +196,7 @@ class Server:
     def _go_on(self, request: Request, owed_ns: int, done: Step) -> None:
         self.in_service[request] = self._paused_ns
         request.callbacks = done
-        self._environment.schedule(request, PACKET, owed_ns)
+        self._environment.at(request, self._environment._now + owed_ns)
 
     def _answer_now(self, request: Request) -> None:
         if request.live:
