@@ -4,6 +4,7 @@ Scenarios of `types` and `questions` are held to the same laws where they run wh
 tests/docs/test_questions.py.
 """
 
+import numpy as np
 import pytest
 
 import svcsim.world
@@ -20,7 +21,10 @@ def law(label, scenario):
     conserved(result, faults=len(scenario.faults))
     for workload, each in zip(scenario.workloads, world.clients.workloads, strict=True):
         index = result.names.workload(workload.name)
-        assert each.started == each.ended == (result.requests.workload == index).sum(), (label, workload.name)
+        sequences = result.requests.sequence[result.requests.workload == index]
+        assert each.started == each.ended == len(sequences), (label, workload.name)
+        if workload.arrivals.closed is None:
+            assert len(np.unique(sequences)) == len(sequences), (label, workload.name)
 
 
 @pytest.mark.parametrize("name", NAMES)
