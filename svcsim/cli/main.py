@@ -95,7 +95,7 @@ def main() -> None:
     # Modules and models are tens of thousands of objects that all stay: looking for cycles among them on the way in and once more
     # on the way out would be a fifth of a short command's time.
     gc.set_threshold(SELDOM)
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # the search for plugins imports importlib.metadata
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # the search for plugins reads what is installed
     code = run()
     gc.freeze()
     sys.exit(code)
