@@ -7,7 +7,8 @@ server ends a connection at its greatest age (give or take a tenth, so that not 
 reset of what is left after the grace.
 
 Sources: gRPC A8 (client-side keepalive) and A9 (server-side connection management); grpc-go internal/transport/http2_server.go
-(jitter of a tenth, GOAWAY); gRPC doc/connection-backoff.md (MIN_CONNECT_TIMEOUT); RFC 9113, 5.1.2 and 6.8.
+(jitter of a tenth, GOAWAY) and internal/resolver/dns/dns_resolver.go (MinResolutionInterval); gRPC doc/connection-backoff.md
+(MIN_CONNECT_TIMEOUT); RFC 9113, 5.1.2 and 6.8.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from svcsim.workload.workload import Resolve, Workload
 
 MIN_CONNECT_TIMEOUT_NS = 20 * S
 """How long a connection attempt goes on, however soon its requests give up."""
+MIN_RESOLUTION_INTERVAL_NS = 30 * S
+"""So long a client keeps an answer, whatever becomes of its connections."""
 AGE_JITTER = 0.1
 
 
@@ -259,9 +262,10 @@ class MultiplexedWorkload(Workload):
             self.network.handshakes.close(channel)
 
     def _ask_again(self, source: Source) -> None:
-        """A client that balances asks for the addresses anew when a connection is gone."""
+        """A client that balances asks for the addresses anew when a connection is gone, unless it did so lately."""
         if self._balancer is not None and self.settings.resolve == "interval":
-            source.resolved_until_ns = min(source.resolved_until_ns, self._environment._now - 1)
+            soonest_ns = max(self._environment._now - 1, source.resolved_ns + MIN_RESOLUTION_INTERVAL_NS)
+            source.resolved_until_ns = min(source.resolved_until_ns, soonest_ns)
 
     def _ping_if_silent(self, channel: MultiplexedConnection) -> None:
         """PING if something is under way and nothing came for a while; look again when that might be so."""

@@ -16,16 +16,16 @@ FOREVER_NS = 1 << 62
 class Source:
     """One client process of a workload.
 
-    `target` is the address that it sends to, valid until `resolved_until_ns`; `port` is its own where an environment variable
-    gave it one, else 0; `idle` are kept-alive connections, the one used last at the end; `waiting` are requests without
-    connection. A client that balances on its own knows all addresses of the name as `targets`, of which `failed` could not be
-    connected to since; `turn` counts its choices. `chosen` is the address of each request that it waits for, and `active` how
-    many each address has. `channels` are its multiplexed connections that take new streams.
+    `target` is the address that it sends to, known since `resolved_ns` and valid until `resolved_until_ns`; `port` is its own
+    where an environment variable gave it one, else 0; `idle` are kept-alive connections, the one used last at the end; `waiting`
+    are requests without connection. A client that balances on its own knows all addresses of the name as `targets`, of which
+    `failed` could not be connected to since; `turn` counts its choices. `chosen` is the address of each request that it waits
+    for, and `active` how many each address has. `channels` are its multiplexed connections that take new streams.
     """
 
     __slots__ = (
         "active", "alive", "channels", "chosen", "failed", "idle", "index", "name", "namespace", "opened", "port", "ports",
-        "resolved_until_ns", "resolving", "target", "targets", "turn", "waiting",
+        "resolved_ns", "resolved_until_ns", "resolving", "target", "targets", "turn", "waiting",
     )
 
     def __init__(self, name: str, namespace: Namespace, index: int) -> None:
@@ -44,6 +44,7 @@ class Source:
         self.chosen: dict[Request, int] = {}
         self.active: dict[int, int] = {}
         self.port = 0
+        self.resolved_ns = -FOREVER_NS
         self.resolved_until_ns = -1
         self.resolving: list[Request] | None = None
         self.ports: dict[tuple[int, int], PortAllocator] = {}

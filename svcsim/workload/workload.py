@@ -65,7 +65,8 @@ class Workload(Attempts):
         waiting, source.resolving = source.resolving or [], None
         if address:
             interval_ns = self.settings.resolve_interval_ns if self.settings.resolve == "interval" else FOREVER_NS
-            source.resolved_until_ns = self._environment._now + interval_ns
+            source.resolved_ns = self._environment._now
+            source.resolved_until_ns = source.resolved_ns + interval_ns
         self._resolved(source, waiting, address)
 
     def _resolved(self, source: Source, waiting: list[Request], address: int) -> None:

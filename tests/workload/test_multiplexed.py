@@ -1,10 +1,13 @@
 """Requests that share a connection: streams and their limit, age, pings, and what a dead peer does to all of them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from svcsim.results.records import Flag, Outcome
 from svcsim.units import MS, S
+from svcsim.workload.balancing import Balancing
 from svcsim.workload.multiplexed import Multiplexing
 from tests.datapath.directors import Captured
 from tests.datapath.small_world import Route, SmallWorld
@@ -222,3 +225,26 @@ def test_a_userspace_proxy_sends_again_what_is_lost_of_every_stream():
     requests = rows(load)
     assert set(requests.outcome) == {Outcome.OK}
     assert np.count_nonzero(requests.flags & Flag.RETRANSMITTED) > 20
+
+
+def test_however_often_connections_end_a_client_that_balances_asks_for_addresses_twice_a_minute():
+    world = SmallWorld(nodes=3, service_ns=1 * MS)
+    world.pods[2].listeners.clear()
+    asked = []
+
+    def resolve(load, source, on_address):
+        asked.append(world.clock.now)
+        source.failed = set()
+        on_address(source.targets[0])
+
+    load = told(
+        world, rate=20, until_ns=100 * S, multiplexing=Multiplexing(max_age_ns=500 * MS), balancing=Balancing("round_robin"),
+        port=8080, resolve="interval", resolve_interval_ns=300 * S,
+    )
+    load.resolve = resolve
+    load.sources[0].targets = tuple(pod.address for pod in world.pods)
+    load.sources[0].resolved_until_ns = 200 * S
+    world.run(200 * S)
+    assert opened(rows(load)) > 200
+    assert asked[0] < 1 * S
+    assert [round((b - a) / S) for a, b in pairwise(asked)] == [30, 30, 30]
