@@ -12,6 +12,7 @@ of an ACK, the first of them a first packet. Every node on the way charges; sock
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -181,12 +182,6 @@ def costs_of(profile: Profile, mode: str, backend: str | None = None, *, comment
     def of_mode(name: str) -> float:
         return profile.entry(f"modes.{key}.{name}").base_value
 
-    def sync(kind: str) -> tuple[float, float, float, float]:
-        base, slope, power, exponent = (
-            of_mode(f"programming_{kind}_{part}") for part in ("base", "per_service", "power", "exponent")
-        )
-        return base, slope, power, exponent
-
     forward = common("path.forward")
     established = of_mode("established_nat")
     return Costs(
@@ -223,34 +218,52 @@ def costs_of(profile: Profile, mode: str, backend: str | None = None, *, comment
         unit_bytes=round(common("units.bytes")),
         extra_unit_ns=round(forward + established),
         extra_unit_sockets_ns=round(common("units.extra_sockets")),
-        kernel=KernelTimes(
-            neighbour_timeout_ns=round(common("kernel.neighbour_timeout")),
-            icmp_burst=round(common("kernel.icmp_burst")),
-            icmp_interval_ns=round(common("kernel.icmp_interval")),
-            syn_initial_ns=round(common("kernel.syn_initial")),
-            syn_linear=round(common("kernel.syn_linear")),
-            syn_retries=round(common("kernel.syn_retries")),
-            data_floor_ns=round(common("kernel.data_floor")),
-            data_ceiling_ns=round(common("kernel.data_ceiling")),
-            data_retries=round(common("kernel.data_retries")),
-            clash_resolution=common("kernel.clash_resolution") >= 1,
-            datagram_migration=common("kernel.datagram_migration"),
-        ),
-        userspace=UserspaceCosts(
-            accept_ns=round(common("userspace.accept")),
-            dial_ns=round(common("userspace.dial")),
-            copy_ns=round(common("userspace.copy")),
-            copy_ns_per_kib=common("userspace.copy_per_kib"),
-            extra_unit_ns=round(common("userspace.extra_unit")),
-            sockets_ns=round(common("sockets.receive_tcp") + common("sockets.wakeup") + common("sockets.send_tcp")),
-        ),
-        programming=Programming(
-            full=sync("full"),
-            partial=sync("partial"),
-            per_changed_ns=of_mode("programming_per_changed"),
-            per_changed_per_service_ns=of_mode("programming_per_changed_per_service"),
-            save_base_ns=of_mode("programming_save_base"),
-            save_per_service_ns=of_mode("programming_save_per_service"),
-            rules_per_service=of_mode("programming_rules_per_service"),
-        ),
+        kernel=_kernel_times(common),
+        userspace=_userspace_costs(common),
+        programming=_programming(of_mode),
+    )
+
+
+def _kernel_times(common: Callable[[str], float]) -> KernelTimes:
+    return KernelTimes(
+        neighbour_timeout_ns=round(common("kernel.neighbour_timeout")),
+        icmp_burst=round(common("kernel.icmp_burst")),
+        icmp_interval_ns=round(common("kernel.icmp_interval")),
+        syn_initial_ns=round(common("kernel.syn_initial")),
+        syn_linear=round(common("kernel.syn_linear")),
+        syn_retries=round(common("kernel.syn_retries")),
+        data_floor_ns=round(common("kernel.data_floor")),
+        data_ceiling_ns=round(common("kernel.data_ceiling")),
+        data_retries=round(common("kernel.data_retries")),
+        clash_resolution=common("kernel.clash_resolution") >= 1,
+        datagram_migration=common("kernel.datagram_migration"),
+    )
+
+
+def _userspace_costs(common: Callable[[str], float]) -> UserspaceCosts:
+    return UserspaceCosts(
+        accept_ns=round(common("userspace.accept")),
+        dial_ns=round(common("userspace.dial")),
+        copy_ns=round(common("userspace.copy")),
+        copy_ns_per_kib=common("userspace.copy_per_kib"),
+        extra_unit_ns=round(common("userspace.extra_unit")),
+        sockets_ns=round(common("sockets.receive_tcp") + common("sockets.wakeup") + common("sockets.send_tcp")),
+    )
+
+
+def _programming(of_mode: Callable[[str], float]) -> Programming:
+    def sync(kind: str) -> tuple[float, float, float, float]:
+        base, slope, power, exponent = (
+            of_mode(f"programming_{kind}_{part}") for part in ("base", "per_service", "power", "exponent")
+        )
+        return base, slope, power, exponent
+
+    return Programming(
+        full=sync("full"),
+        partial=sync("partial"),
+        per_changed_ns=of_mode("programming_per_changed"),
+        per_changed_per_service_ns=of_mode("programming_per_changed_per_service"),
+        save_base_ns=of_mode("programming_save_base"),
+        save_per_service_ns=of_mode("programming_save_per_service"),
+        rules_per_service=of_mode("programming_rules_per_service"),
     )
