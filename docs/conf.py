@@ -53,9 +53,12 @@ pygments_dark_style = "native"
 _NOTEBOOK = re.compile(r"\[([^\[\]\n]*)\]\((?:\.\./notebooks/)?(\w+)\.ipynb\)")
 
 
-def linked_notebooks(app: Sphinx, docname: str, source: list[str]) -> None:
-    """A link to a notebook leads to its page; pages name the file beside docs/, of which docs/notebooks is a link."""
-    source[0] = _NOTEBOOK.sub(r"{doc}`\1 </notebooks/\2>`", source[0])
+_CHANGELOG = "[CHANGELOG.md](../CHANGELOG.md)"
+
+
+def linked_pages(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Links to files beside docs/ that are on pages here: notebooks, of which docs/notebooks is a link, and the changelog."""
+    source[0] = _NOTEBOOK.sub(r"{doc}`\1 </notebooks/\2>`", source[0]).replace(_CHANGELOG, "`CHANGELOG.md`")
 
 
 def schema_file(app: Sphinx, error: Exception | None) -> None:
@@ -77,6 +80,6 @@ def indented_code(app: Sphinx, what: str, name: str, obj: Any, options: Any, lin
 
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
-    app.connect("source-read", linked_notebooks)
+    app.connect("source-read", linked_pages)
     app.connect("build-finished", schema_file)
     app.connect("autodoc-process-docstring", indented_code)

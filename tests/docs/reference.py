@@ -129,6 +129,8 @@ def _kind(value: dict[str, Any]) -> str:
 
 def _plain(value: dict[str, Any]) -> str:
     kind = value.get("type")
+    if isinstance(kind, list):
+        return " or ".join(dict.fromkeys(_plain({**value, "type": one}) for one in kind if one != "null"))
     if kind == "array":
         return f"list of {_kind(value['items'])}" if value.get("items") else "list"
     if kind == "object":
