@@ -345,7 +345,8 @@ class Transfers:
             message.missing -= len(train.carried)
         elif not self._probe_arrived(train.probed, train.carried[0]):
             self._counts.delivered += 1
-            sender.under_way -= 1
+            train.callbacks = self._acknowledged
+            self._environment.schedule(train, PACKET, sender.acknowledge_ns)
             return
         message.whole_ns = max(message.whole_ns, train.tail_ns + sender.receive_ns)
         message.whole_ns += message.copy(message.bytes_of(train.carried), connection.entry_host.charges)
@@ -456,10 +457,11 @@ class Transfers:
     def _lost(self, train: Train, cause: str) -> None:
         """A train goes no further."""
         self.fabric.drop(cause)
-        if train.probed is not None:
-            train.sender.under_way -= 1
-        else:
+        if train.probed is None:
             self._await_news(train, self._environment._now)
+            return
+        train.sender.under_way -= 1
+        self._send(train.connection, train.sender, 0)  # if its train was given up meanwhile, the window had no room for it
 
     def _await_news(self, train: Train, now_ns: int) -> None:
         """Its `numbers` are missing, and only what is sent later can tell: the sender's timers run."""

@@ -9,7 +9,7 @@ from svcsim.datapath.fabric import FabricSettings
 from svcsim.datapath.multiplexed import MultiplexedConnection
 from svcsim.linux.congestion import WindowLimits
 from svcsim.linux.packet import TCP
-from svcsim.linux.tcp import SEGMENT_BYTES
+from svcsim.linux.tcp import SEGMENT_BYTES, TcpTimers
 from svcsim.network.links import HEADER_BYTES, Link
 from svcsim.results.records import Flag
 from svcsim.units import MS, US, S
@@ -458,3 +458,29 @@ def test_a_client_that_has_no_more_patience_stops_the_transfer():
     world.run(world.clock.now + 5 * S)
     assert world.fabric.counts.sent <= sent + 1
     settle(world)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lost=st.frozensets(st.integers(0, 400), max_size=120), bursts=st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60))),
+    segments=st.integers(11, 300), queue=st.sampled_from([1 << 30, 40_000, 15_000]),
+)
+def test_whatever_packets_are_lost_every_transfer_is_complete_in_the_end_and_nothing_is_left(lost, bursts, segments, queue):
+    gone = set(lost).union(*(range(since, since + count) for since, count in bursts))
+    world = world_of(rtt_ns=10 * MS, mbit=10, queue=queue, timers=TcpTimers(data_retries=1000))
+    client, connection = connected(world)
+    count = iter(range(1 << 60))
+    lossy = world.topology.routes["node-1", "node-0"]
+    lossy.loss = 0.5
+    world.fabric.changed()
+    real = type(world.fabric).is_lost
+    type(world.fabric).is_lost = lambda fabric, each, route: route is lossy and next(count) in gone
+    try:
+        client.send(connection, answer_bytes=segments * SEGMENT_BYTES - 7)
+        world.run(world.clock.now + 1_000_000 * S)
+    finally:
+        type(world.fabric).is_lost = real
+    assert client.names() == ["connected", "answered"]
+    assert world.fabric.counts.in_flight == 0
+    sender = connection.sender
+    assert (sender.under_way, list(sender.messages), sender.untold) == (0, [], [])
