@@ -18,6 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from svcsim.scenario import json_schema
 from svcsim.version import __version__
 
+NOTEBOOKS = Path(__file__).with_name("notebooks")
+if not NOTEBOOKS.exists():  # a source distribution has no links
+    NOTEBOOKS.symlink_to(Path("..", "notebooks"))
+
 project = "svcsim"
 author = "the authors of svcsim"
 release = version = __version__
