@@ -281,7 +281,7 @@ def why(one: Lane) -> str:
     if one.in_flight:
         facts.append(f"{counted(one.in_flight)} in flight")
     if one.redialed:
-        facts.append(f"{counted(one.redialed)} dials retried")
+        facts.append(f"{counted(one.redialed)} dial{'s' if one.redialed > 1 else ''} retried")
     return f"{counted(one.failures)} ({'; '.join(facts)})" if facts else counted(one.failures)
 
 
