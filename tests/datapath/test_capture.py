@@ -260,3 +260,26 @@ def test_ipv6_is_written_as_well(tmp_path):
     assert table(path, "ipv6.src", where="icmpv6.type == 1 && icmpv6.code == 4 && icmpv6.checksum.status == 1") == [
         ["2001:db8::2,2001:db8::1"]
     ] * 2
+
+
+def test_packets_behind_a_gap_are_acknowledged_three_times_and_the_last_one_before_it_once(tmp_path, monkeypatch):
+    captured = Captured(tmp_path)
+    world = captured.world
+    client = world.client()
+    connection = client.connect(uniform=0.9)
+    world.run(2 * MS)
+    count, gone = iter(range(1 << 60)), {12, 40, 41}
+    monkeypatch.setattr(type(world.fabric), "is_lost", lambda fabric, each, route: next(count) in gone)
+    world.topology.routes["node-1", "node-0"] = Route(loss=0.5)
+    world.fabric.changed()
+    client.send(connection, answer_bytes=60 * 1448)
+    near, far = captured.read(100 * MS)
+    assert client.names() == ["connected", "answered"]
+    one = alone(near, interfaces(near)[0])
+    acknowledged = [int(row[0]) for row in table(one, "tcp.ack", where="tcp.dstport == 80 && tcp.len == 0 && tcp.ack > 1")]
+    assert max(acknowledged) == 60 * 1448 + 1
+    assert acknowledged.count(12 * 1448 + 1) == 4  # two packets before the gap are one of the capture, then three duplicates
+    sent = table(alone(far, "eth0"), "tcp.analysis.fast_retransmission", where="tcp.srcport == 8080 && tcp.len > 0")
+    assert sum(row != [""] for row in sent) >= 1
+    received = table(alone(near, "eth0"), "tcp.seq", "tcp.len", where="tcp.srcport == 8080 && tcp.len > 0")
+    assert sum(int(row[1]) for row in received) == 60 * 1448

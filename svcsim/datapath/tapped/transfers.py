@@ -203,7 +203,8 @@ class TappedTransfers(Transfers):
             at_ns = now + (train.tail_ns - now) * k // gaps
             receiver.holes.difference_update(stream.begin[number] for number in numbers)
             conversation.arrived(parcel, stream.begin[numbers[0]] + len(parcel.payload), forward=forward)
-            for _ in range(DUPLICATES if receiver.holes else 1):
+            behind = min(receiver.holes, default=receiver.reached) < stream.begin[numbers[0]]
+            for _ in range(DUPLICATES if behind else 1):
                 control = conversation.control(ACK, at_ns, forward=not forward)
                 self.tapped.pass_by(connection, conversation, control, at_ns, forward=not forward)
 
