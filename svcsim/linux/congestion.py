@@ -75,9 +75,12 @@ class CongestionWindow:
     def resume(self, now_ns: int, timeout_ns: int) -> None:
         """Data is to be sent and nothing is under way: a window that rested halves with each time-out that has passed.
 
-        It does not fall below the initial window (tcp_slow_start_after_idle_check, tcp_cwnd_restart).
+        It does not fall below the initial window (tcp_slow_start_after_idle_check, tcp_cwnd_restart), and its curve does not
+        climb meanwhile (cubictcp_cwnd_event).
         """
         idle_ns = now_ns - self.used_ns
+        if self._epoch_ns >= 0:
+            self._epoch_ns += idle_ns
         if not self._limits.restarts_after_idle or not self.rtt_ns or idle_ns <= timeout_ns:
             return
         self.threshold = max(self.threshold, self.segments * 3 // 4)
@@ -87,7 +90,6 @@ class CongestionWindow:
             self.segments //= 2
             idle_ns -= timeout_ns
         self.segments = max(self.segments, least)
-        self._forget_curve()
 
     def acknowledged(self, segments: int, under_way: int, rtt_ns: int, spread_ns: int, now_ns: int) -> None:
         """A train of so many segments was acknowledged: the first after `rtt_ns`, the last `spread_ns` behind it.

@@ -119,6 +119,18 @@ def test_the_cubic_curve_is_back_where_the_loss_was_after_its_time_and_beyond_it
     assert rounds(lossy, 250, now_ns=steps * RTT_NS)[-1] > 1040
 
 
+def test_the_curve_does_not_climb_while_nothing_is_sent() -> None:
+    climbed = []
+    for idle_ns in (0, 100 * MS, 100 * S):
+        lossy = window(1000, WindowLimits(restarts_after_idle=False))
+        lossy.lost(0, RTT_NS)
+        rounds(lossy, 50)
+        lossy.used_ns = 50 * RTT_NS
+        lossy.resume(50 * RTT_NS + idle_ns, TIMEOUT_NS)
+        climbed.append(rounds(lossy, 50, now_ns=50 * RTT_NS + idle_ns)[-1])
+    assert climbed[0] == climbed[1] == climbed[2]
+
+
 def test_hystart_ends_slow_start_when_acknowledgements_last_longer_than_half_a_round_trip() -> None:
     bound = window(80)
     bound.least_rtt_ns = RTT_NS
