@@ -7,6 +7,7 @@ variants and replications.
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import multiprocessing
 import os
 import shlex
@@ -23,6 +24,7 @@ from svcsim.scenario.expansion import variants
 from svcsim.scenario.model import Scenario
 from svcsim.scenario.unmeasured import unmeasured_costs
 from svcsim.spelling import nearest
+from svcsim.sweep.heap import settled
 from svcsim.world import build
 
 if TYPE_CHECKING:
@@ -119,10 +121,11 @@ def run_all(
 def _here(
     work: list[tuple[Job, Scenario]], count: int, on_progress: OnProgress | None, captures: Mapping[int, CapturePlan]
 ) -> Iterator[tuple[Job, Result]]:
-    for job, scenario in work:
-        yield job, run_job(
-            job, scenario, None if on_progress is None else partial(on_progress, job), captures.get(job.number)
-        )
+    with settled():
+        for job, scenario in work:
+            yield job, run_job(
+                job, scenario, None if on_progress is None else partial(on_progress, job), captures.get(job.number)
+            )
 
 
 _board: Any = None
@@ -133,6 +136,7 @@ def _take_board(board: Any) -> None:
     _board = board
     # A terminal interrupts the whole group of processes; the one that was called decides, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # as `settled`, to the end of the process
 
 
 def _work(job: Job, scenario: Scenario, captures: CapturePlan | None) -> Result:

@@ -7,6 +7,7 @@ after a worker was lost make no difference to what comes back.
 from __future__ import annotations
 
 import concurrent.futures
+import gc
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from svcsim.errors import SimulationError
 from svcsim.results.measured import Figure, Measured, measured
 from svcsim.scenario.model import Scenario
+from svcsim.sweep.heap import settled
 from svcsim.sweep.runs import Job, run_job
 
 MOST_LOSSES = 5
@@ -58,8 +60,9 @@ def perform_all(
             on_end(task, found)
 
     if open_executor is None and count <= 1:
-        for task in tasks:
-            keep(task, perform(task))
+        with settled():
+            for task in tasks:
+                keep(task, perform(task))
     else:
         opened = open_executor or (lambda: concurrent.futures.ProcessPoolExecutor(count, initializer=_leave_interrupts))
         _perform_elsewhere(tasks, opened, done, keep)
@@ -69,6 +72,7 @@ def perform_all(
 def _leave_interrupts() -> None:
     # A terminal interrupts the whole group of processes; the one that was called decides, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # as `settled`, to the end of the process
 
 
 def _perform_elsewhere(
