@@ -1,8 +1,9 @@
 """Kubernetes objects from manifests: what a person writes, what `kubectl get -o yaml` prints, and lists of both.
 
 Objects of kinds that bear on Services become typed values; other kinds are counted and left out. In Service, Endpoints,
-EndpointSlice and Ingress an unknown field is a mistake with its place; elsewhere what svcsim does not need is ignored. What only
-an API server writes (status text, versions, managed fields) does not matter. A null is an unset field, as for the API server.
+EndpointSlice and Ingress an unknown field is a mistake with its place; elsewhere what svcsim does not need is ignored, unless it
+is nearly the name of a field of a workload that counts. What only an API server writes (status text, versions, managed fields)
+does not matter. A null is an unset field, as for the API server.
 """
 
 from __future__ import annotations
@@ -175,6 +176,7 @@ def _read_one(
         if kind.name == "Pod" and data["metadata"].get("deletionTimestamp"):
             manifests.remarks.append("left out: pods that were already terminating")
             return []
+    unknown += _misspelt(kind, cleaned.get("spec"), document, (*at, "spec"))
     cleaned = _current_form(manifests, kind, cleaned)
     model, problems = validated(kind.model, cleaned, document, at)
     problems = unknown + problems
@@ -198,6 +200,23 @@ def _unknown_metadata(kind: Kind, metadata: dict[str, Any], document: Document, 
         document.problem((*at, name), f"unknown field {name!r}{nearest(name, _METADATA, listed=14)}", at_key=True)
         for name in metadata
         if name not in _METADATA
+    ]
+
+
+_WORKLOADS = frozenset({"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"})
+_NEARLY_ANOTHER = frozenset({"templateGeneration"})
+"""Fields of a workload's API that only look like one that is read here."""
+
+
+def _misspelt(kind: Kind, spec: object, document: Document, at: DataPath) -> list[Problem]:
+    """Fields in the spec of a workload that are nearly one that is read: what it says would silently not hold."""
+    if kind.name not in _WORKLOADS or not isinstance(spec, dict):
+        return []
+    model = kind.model.model_fields["spec"].annotation
+    fields = [field.alias or name for name, field in model.model_fields.items()] if model is not None else []
+    hints = {name: nearest(name, fields, listed=0) for name in spec if name not in fields and name not in _NEARLY_ANOTHER}
+    return [
+        document.problem((*at, name), f"unknown field {name!r}{hint}", at_key=True) for name, hint in hints.items() if hint
     ]
 
 

@@ -90,6 +90,9 @@ def test_a_typed_list_of_the_api_server_names_its_items() -> None:
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
          "spec: {selector: {matchLabels: {app: a}}, template: {spec: {containers: [{}]}}}\n",
          "m.yaml:4:53: spec.template.metadata.labels: the selector does not match the labels of the template"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
+         "spec: {replcas: 3, progressDeadlineSeconds: 9, template: {spec: {containers: [{}]}}}\n",
+         "m.yaml:4:8: spec.replcas: unknown field 'replcas' (did you mean 'replicas'?)"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: Web_1}\nspec: {containers: [{}]}\n",
          "m.yaml:3:18: metadata.name: 'Web_1' is not a DNS name of labels a-z, 0-9 and '-'"),
         ("apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\nsubset: []\n",
