@@ -21,7 +21,7 @@ class SvcsimError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in an input file: where it stands, what is wrong and what would be right."""
+    """One mistake in an input file, or in an option (`--set …`): where it stands, what is wrong and what would be right."""
 
     file: str
     line: int
@@ -30,7 +30,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}"
+        where = self.file if self.file.startswith("--") else f"{self.file}:{self.line}:{self.column}"
         return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
 
 

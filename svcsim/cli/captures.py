@@ -27,6 +27,7 @@ def captures_of(scenario: Scenario, jobs: Sequence[Job], paths: Sequence[Path], 
     from svcsim.cli.writing import check_place
     from svcsim.scenario.expect import parse_window
     from svcsim.spelling import nearest
+    from svcsim.units import duration_text
     from svcsim.world.recording import CapturePlan
 
     if not paths:
@@ -44,6 +45,9 @@ def captures_of(scenario: Scenario, jobs: Sequence[Job], paths: Sequence[Path], 
         start_ns, end_ns = (None, None) if during is None else scenario.window_ns(parse_window(during))
     except ValueError as error:
         raise UsageError(f"--pcap-during: {error}") from None
+    if start_ns is not None and start_ns >= scenario.run.duration_ns:
+        over = duration_text(scenario.run.duration_ns)
+        raise UsageError(f"--pcap-during: the window begins at {duration_text(start_ns)}, when the run of {over} is over")
     found = {}
     for job in jobs:
         files = tuple((path.stem, _path(path, job, jobs)) for path in paths)

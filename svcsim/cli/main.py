@@ -1,15 +1,17 @@
 """`svcsim`: the commands, loaded when they are used, and the one place where errors become messages and exit codes.
 
 Exit codes: 0 pass; 1 a threshold or a regression; 2 usage or an invalid scenario; 3 a fault of the simulation itself; 130 an
-interruption.
+interruption; 141 nobody reads the output any more, as after SIGPIPE.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -39,12 +41,24 @@ COMMANDS = {
 """Each command and its line in the help: a module of the same name holds it, a hyphen being an underscore there."""
 
 INTERRUPTED = 130
+UNREAD = 141
 SELDOM = 300_000
 """After how many new objects a command looks for cycles; a simulation does not at all (`World.run`)."""
 
 
+class _UnreadError(Exception):
+    """Whoever read our output has gone; no OSError, of which click would make an exit code of its own."""
+
+
 class Commands(click.Group):
     """Commands that are imported only when they are called, so that help costs click alone."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is called."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _UnreadError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands, as the help lists them."""
@@ -96,6 +110,9 @@ def main() -> None:
     # on the way out would be a fifth of a short command's time.
     gc.set_threshold(SELDOM)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # the search for plugins reads what is installed
+    # A name of a file need not be text, nor what a terminal's encoding has: it is shown as well as that can be done.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = run()
     gc.freeze()
     sys.exit(code)
@@ -117,10 +134,8 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return _interrupted()
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; nothing more is to be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (BrokenPipeError, _UnreadError):
+        return _unread()
     except Exception as error:
         from svcsim.errors import SvcsimError
 
@@ -129,6 +144,12 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)
         return error.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _unread() -> int:
+    """Whoever read our output has gone, as `head` does: nothing more is to be written, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return UNREAD
 
 
 def _interrupted() -> int:

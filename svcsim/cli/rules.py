@@ -86,7 +86,12 @@ def _programmed(
         except UsageError:
             other_label = diff
     both = (*modes, other_label) if modes and other_label else modes
-    loaded = load(scenario, overrides_of(settings, modes=both))
+    try:
+        loaded = load(scenario, overrides_of(settings, modes=both))
+    except UsageError as error:
+        if other_label and repr(other_label) in str(error):
+            raise UsageError(f"--diff: not a time, as 40s; {str(error).removeprefix('--mode: ')}") from None
+        raise
     node = _node(loaded, node)
     label = _label(loaded, modes, only, other_label)
     first = _rules(loaded, label, node, at_ns, in_order=diff is not None)

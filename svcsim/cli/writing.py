@@ -32,6 +32,6 @@ def write_text(path: Path, text: str) -> None:
         click.echo(text.rstrip("\n"))
         return
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files need not be text
     except OSError as error:
         raise UsageError(f"can't write {path}: {error.strerror or error}") from None

@@ -71,7 +71,7 @@ def _cells(row: Contrast) -> Iterator[str]:
     else:
         low, high = (_signed(metric, value) for value in (row.difference.low, row.difference.high))
         yield f"{low} … {high}" if low != high else low
-        yield "" if row.relative is None else f"{100 * row.relative:+.1f}%"
+        yield "" if row.relative is None else _with_sign(100 * row.relative)
     yield "" if row.word is Word.BASE else row.word.value
 
 
@@ -92,6 +92,11 @@ def with_interval(metric: Metric, mean: float, interval: Interval | None) -> str
     return f"{mean:.4f} ± {half:.4f}" if metric.unit is Unit.RATIO else f"{text} ± {half:.3g}"
 
 
+def _with_sign(percentage: float) -> str:
+    text = f"{abs(percentage):.1f}%"
+    return text if text == "0.0%" else ("−" if percentage < 0 else "+") + text
+
+
 def _signed(metric: Metric, value: float) -> str:
     sign = "−" if value < 0 else "+" if value > 0 else ""
     size = abs(value)
@@ -105,10 +110,11 @@ def _signed(metric: Metric, value: float) -> str:
 def legend(found: Contrasts) -> str:
     """What the table's intervals and verdicts mean."""
     number = sum(row.p_value is not None for row in found.rows)
+    together = "There is one verdict" if number == 1 else f"The {number} verdicts are taken together (Holm)"
     text = (
         f"{found.replications} replications; differences are taken pair by pair, on the same arrivals and service times, and "
-        f"their {found.level:.0%} intervals shown. The {number} verdicts are taken together (Holm): the chance that any "
-        f"'better' or 'worse' is wrong is at most {1 - found.level:.0%}, so an interval that leaves zero out may still carry no "
-        "verdict. 'No difference shown' is no proof of none."
+        f"their {found.level:.0%} intervals shown. {together}: the chance that any 'better' or 'worse' is wrong is at most "
+        f"{1 - found.level:.0%}, so an interval that leaves zero out may still carry no verdict. 'No difference shown' is no "
+        "proof of none."
     )
     return textwrap.fill(text, WIDTH)

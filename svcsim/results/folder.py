@@ -96,7 +96,7 @@ def _fill(
         ("summary.json", summary(comparison, verdicts, names)),
         ("timeline.json", timelines(comparison)),
     ):
-        (folder / name).write_text(dumps(document), encoding="utf-8")
+        (folder / name).write_text(dumps(document), encoding="utf-8", errors="backslashreplace")
     if scenario_text:
         (folder / "scenario.resolved.yaml").write_text(scenario_text, encoding="utf-8")
 
@@ -116,6 +116,8 @@ def _record_files(results: Iterable[Result], records: str) -> Iterable[tuple[tup
 def load(folder: Path | str) -> Comparison:
     """The results in a folder that svcsim wrote; UsageError if it isn't one."""
     path = Path(folder)
+    if not path.exists():
+        raise UsageError(f"there is no folder {path}")
     if not (path / "summary.json").is_file():
         raise UsageError(f"{path} is not a folder of results (it has no summary.json)")
     try:

@@ -59,7 +59,7 @@ def example(name: str) -> Example:
     found = {each.name: each for each in examples()}
     wanted = name.removesuffix(".yaml").removeprefix("scenarios/")
     if wanted not in found:
-        raise UsageError(f"there is no example {name!r}{nearest(wanted, found)}")
+        raise UsageError(f"there is no example {name!r}{nearest(wanted, found) or ' (svcsim examples lists them)'}")
     return found[wanted]
 
 

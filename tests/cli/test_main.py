@@ -15,6 +15,7 @@ from svcsim.cli import main as entry
 from svcsim.cli.main import COMMANDS, cli, run
 from svcsim.errors import InputError, Problem, SimulationError, UsageError
 from tests.scenario.samples import MANIFESTS
+from tests.world.small import SMALL
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(str(path) for path in (ROOT / "scenarios").glob("*.yaml"))
@@ -129,3 +130,27 @@ def test_no_file_leads_to_a_traceback(data: bytes, tmp_path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(f"{path}:1:")
     assert "Traceback" not in done.stderr
+
+
+def _svcsim(*words, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "svcsim", *words], env=environment, **options)
+
+
+def test_a_reader_that_goes_away_ends_the_command_without_a_word():
+    with _svcsim("schema", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_names_of_files_that_are_no_text_are_shown_as_well_as_they_can_be(tmp_path):
+    name = os.fsdecode(b"w\xff.yaml")
+    (tmp_path / name).write_text(SMALL)
+    words = ["run", name, "--out", os.fsdecode(b"o\xff"), "--set", "run.duration=1s", "--no-figures"]
+    with _svcsim(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert rb"results in o\udcff" in out or b"results in o?" in out
+    summary = json.loads((tmp_path / os.fsdecode(b"o\xff") / "summary.json").read_text())
+    assert name in summary["runs"][0]["replay"]

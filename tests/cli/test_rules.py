@@ -192,7 +192,7 @@ def test_the_text_can_go_to_a_file(file, tmp_path, capsys):
         (["--node", "worker-1", "--mode", "iptables", "--part", "nft"], "has no nft, but iptables"),
         (["--node", "worker-1", "--mode", "ipvz"], "ipvz"),
         (["--node", "worker-1", "--mode", "iptables", "--at", "soon"], "--at"),
-        (["--node", "worker-1", "--mode", "iptables", "--diff", "soon"], "soon"),
+        (["--node", "worker-1", "--mode", "iptables", "--diff", "soon"], "--diff: not a time, as 40s; there is no proxy mode"),
         (["--node", "worker-1", "--mode", "iptables", "--save", "/nowhere/at/all"], "can't write"),
     ],
 )

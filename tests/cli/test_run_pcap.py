@@ -49,6 +49,7 @@ def test_a_capture_changes_nothing_of_the_results_and_has_the_same_bytes_again(c
         (["--pcap-during", "1s..2s"], "--pcap-during limits a capture; add --pcap NODE.pcapng"),
         (["--pcap", "worker-1.pcapng", "--pcap-during", "soon"], "--pcap-during: not a window of time: "),
         (["--pcap", "worker-1.pcapng", "--pcap-during", "fault[9].."], "--pcap-during: there is no fault 9"),
+        (["--pcap", "worker-1.pcapng", "--pcap-during", "90s..91s"], "--pcap-during: the window begins at 1m30s, when"),
     ],
 )
 def test_mistakes_are_said_in_a_line_before_anything_runs(capsys, arguments, message):

@@ -80,7 +80,7 @@ def test_overrides_and_comparisons_reach_manifests_of_files_and_lists(tmp_path) 
             for _, variant in variants(one)
         ]
         assert found == [[81, 4], [81, 5]]
-    with pytest.raises(InputError, match=r"^--set manifests\[service/web\].spec.prts=1:1:1: spec.prts: unknown field 'prts'"):
+    with pytest.raises(InputError, match=r"^--set manifests\[service/web\].spec.prts=1: spec.prts: unknown field 'prts'"):
         load(path, {"manifests[service/web].spec.prts": 1})
 
 

@@ -342,10 +342,10 @@ def test_a_manifest_is_not_taken_for_a_scenario() -> None:
 
 def test_a_mistake_in_an_override_names_the_override() -> None:
     assert mistakes("", overrides={"kubernetes.proxy.mode": "ipvz"})[0].startswith(
-        "--set kubernetes.proxy.mode=ipvz:1:1: kubernetes.proxy.mode: 'ipvz' is not one of")
+        "--set kubernetes.proxy.mode=ipvz: kubernetes.proxy.mode: 'ipvz' is not one of")
     assert mistakes("", overrides={"kubernetes.prxy": 1}) == [
-        "--set kubernetes.prxy=1:1:1: kubernetes.prxy: unknown field 'prxy' (did you mean 'proxy'?)"]
-    assert mistakes("", overrides={"a[": 1}) == ["--set a[=1:1:1: not a path: 'a[' (a bracket is open or empty)"]
+        "--set kubernetes.prxy=1: kubernetes.prxy: unknown field 'prxy' (did you mean 'proxy'?)"]
+    assert mistakes("", overrides={"a[": 1}) == ["--set a[=1: not a path: 'a[' (a bracket is open or empty)"]
 
 
 def test_a_version_is_held_against_each_compared_mode() -> None:

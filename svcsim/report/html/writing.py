@@ -19,7 +19,7 @@ NAME = "report.html"
 def write_report(folder: Path, comparison: Comparison, verdicts: Sequence[Verdict], scenario_text: str) -> Path:
     """Write `report.html` into a folder and return its path."""
     path = folder / NAME
-    path.write_text(page(comparison, judged(verdicts), scenario_text), encoding="utf-8")
+    path.write_text(page(comparison, judged(verdicts), scenario_text), encoding="utf-8", errors="backslashreplace")
     return path
 
 
