@@ -62,6 +62,18 @@ def test_a_panel_is_chosen_by_name_or_place_and_a_wrong_one_is_said() -> None:
         svcsim.plot.failover_anatomy(RESULTS["failover_anatomy"], ax, fault=9)
 
 
+@pytest.mark.parametrize(
+    ("values", "ticks"), [((10, 1000, 50_000), ["10", "1,000", "50,000"]), (("500ms", "2s"), ["500ms", "2s"])],
+)
+def test_the_axis_of_a_sweep_has_the_values_as_they_are_written(values: tuple[object, ...], ticks: list[str]) -> None:
+    rows = tuple(Row(n, (("n", value),), MEASURED[0]) for n, value in enumerate(values))
+    figure = svcsim.plot.sweep_metric(Sweep("one", ("n",), ASKED, rows))
+    [ax] = figure.axes
+    assert [text.get_text() for text in ax.get_xticklabels()] == ticks
+    assert ax.get_legend() is None
+    assert ax.get_position().x1 > 0.95
+
+
 def test_nothing_of_numpy_or_matplotlib_is_loaded_before_it_is_wanted() -> None:
     heavy = "{'numpy', 'matplotlib', 'simpy', 'pydantic', 'click'}"
     code = f"""import sys, svcsim
