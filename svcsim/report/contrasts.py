@@ -27,7 +27,7 @@ def contrasts_table(found: Contrasts, ink: Ink | None = None) -> str:
         labels = told_apart([row.label for row in of_figure], _LONGEST_LABEL)
         rows.append((text, *_headings(found)))
         rows += [(f"  {label}", *_cells(row)) for label, row in zip(labels, of_figure, strict=True)]
-    return f"{_with_headings(table(rows, ink, left=(0, 4)), figures, ink)}\n\n{ink.dim(legend(found))}"
+    return f"{_with_headings(table(rows, ink, left=(0, 4)), figures, ink)}\n\n{ink.dim(legend(found, ink.width))}"
 
 
 def contrasts_html(found: Contrasts) -> str:
@@ -107,8 +107,8 @@ def _signed(metric: Metric, value: float) -> str:
     return f"{sign}{size:.3g}"
 
 
-def legend(found: Contrasts) -> str:
-    """What the table's intervals and verdicts mean."""
+def legend(found: Contrasts, width: int = WIDTH) -> str:
+    """What the table's intervals and verdicts mean, in lines of at most so many characters."""
     number = sum(row.p_value is not None for row in found.rows)
     together = "There is one verdict" if number == 1 else f"The {number} verdicts are taken together (Holm)"
     text = (
@@ -117,4 +117,4 @@ def legend(found: Contrasts) -> str:
         f"{1 - found.level:.0%}, so an interval that leaves zero out may still carry no verdict. 'No difference shown' is no "
         "proof of none."
     )
-    return textwrap.fill(text, WIDTH)
+    return textwrap.fill(text, width)

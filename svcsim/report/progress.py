@@ -17,6 +17,7 @@ from svcsim.report.terminal import printable
 from svcsim.units import S
 
 _BAR = 26
+_LEAST_BAR = 5
 _EVERY_S = 0.1
 _FEW = 5
 """Of so many runs no estimate of the time left is given: they differ too much."""
@@ -78,8 +79,7 @@ class Progress:
 
     def line(self) -> str:
         """The line as it stands now, the bar before it."""
-        filled = round(_BAR * self.share())
-        return f"{'━' * filled}{'─' * (_BAR - filled)} {self.facts()}"
+        return f"{self._bar(_BAR)} {self.facts()}"
 
     def facts(self) -> str:
         """The line without its bar."""
@@ -97,8 +97,19 @@ class Progress:
         self._write(_CLEAR + self._fitted())
 
     def _fitted(self) -> str:
-        width = shutil.get_terminal_size((100, 24)).columns
-        return self.line()[: max(10, width - 1)]
+        """The line in what the terminal has room for: with a shorter bar, or none, and then without the facts at its end."""
+        room = max(10, shutil.get_terminal_size((100, 24)).columns - 1)
+        facts = self.facts()
+        bar = min(_BAR, room - len(facts) - 1)
+        if bar >= _LEAST_BAR:
+            return f"{self._bar(bar)} {facts}"
+        while len(facts) > room and " · " in facts:
+            facts = facts.rpartition(" · ")[0]
+        return facts[:room]
+
+    def _bar(self, cells: int) -> str:
+        filled = round(cells * self.share())
+        return "━" * filled + "─" * (cells - filled)
 
     def _write(self, text: str) -> None:
         self._stream.write(printable(text, self._stream))
@@ -111,7 +122,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._live:
-            last = self.line() + "\n" if kind is None and self._stays else ""
+            last = self._fitted() + "\n" if kind is None and self._stays else ""
             self._write(_CLEAR + last)
 
 

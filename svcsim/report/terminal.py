@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ _ONE_REPLICATION = "--replications 1"
 _LONGEST_BESIDE = 40
 """Longer names of scenarios stand above the facts, not beside them."""
 _MAX_LABEL = 16
+_NARROWEST = 40
+_LEAST_ROOM = 24
+"""Columns that the reasons of failures need beside the times."""
 _INTERVALS = ("latency.p50", "latency.p99", "latency.p999", "success")
 
 _SUBSTITUTES = str.maketrans(
@@ -41,9 +45,10 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """Emphasis: escape sequences for a terminal, nothing otherwise."""
+    """Emphasis: escape sequences for a terminal, nothing otherwise; and how wide a line may be."""
 
     on: bool = False
+    width: int = WIDTH
 
     def bold(self, text: str) -> str:
         """Strong."""
@@ -63,8 +68,12 @@ class Ink:
 
 
 def ink_for(stream: TextIO) -> Ink:
-    """Emphasis where the stream is a terminal that wants it."""
-    return Ink(stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb")
+    """Emphasis where the stream is a terminal that wants it, and lines that fit it."""
+    if not stream.isatty():
+        return Ink()
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns
+    on = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return Ink(on, max(_NARROWEST, min(WIDTH, columns)))
 
 
 def printable(text: str, stream: TextIO) -> str:
@@ -107,12 +116,13 @@ def header(scene: Scene, ink: Ink = Ink()) -> str:
         facts.append(f"costs {scene.profile}")
     beside = len(scene.scenario) <= _LONGEST_BESIDE
     indent = " " * (len(scene.scenario) + 3 if beside else 3)
-    lines = textwrap.wrap(" · ".join(facts), WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
-    name = ink.bold(shortened(scene.scenario, WIDTH))
+    room = ink.width - len(indent)
+    lines = textwrap.wrap(" · ".join(facts), room, break_long_words=False, break_on_hyphens=False)
+    name = ink.bold(shortened(scene.scenario, ink.width))
     text = (f"{name}   " if beside else f"{name}\n{indent}") + f"\n{indent}".join(lines)
     if scene.unmeasured_costs:
         note = f"{scene.unmeasured_costs} of the costs used are derived, published or assumed, not measured"
-        text += f"\n{indent}{ink.dim(note)}"
+        text += "".join(f"\n{indent}{ink.dim(line)}" for line in textwrap.wrap(note, room))
     return text
 
 
@@ -143,11 +153,23 @@ def workload_table(comparison: Comparison, ink: Ink = Ink()) -> str:
 
 
 def table(rows: Rows, ink: Ink, left: Sequence[int] = (0,)) -> str:
-    """Rows in columns, the first row a heading; those columns that `left` names are set to the left."""
+    """Rows in columns, the first row a heading; those columns that `left` names are set to the left.
+
+    What is too wide for a narrow terminal goes on below: further columns, behind the first one again.
+    """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    if ink.width < WIDTH and sum(widths) + 2 * (len(widths) - 1) > ink.width and len(widths) > 2:
+        room, used, fitting = ink.width - min(widths[0], _MAX_LABEL), 0, 1
+        while fitting < len(widths) - 1 and (used := used + 2 + widths[fitting]) <= room:
+            fitting += 1
+        fitting = max(2, fitting)
+        parts = [[(row[0], *row[1:fitting]) for row in rows], [(row[0], *row[fitting:]) for row in rows]]
+        beyond = [column - fitting + 1 for column in left if column >= fitting]
+        lefts = [[column for column in left if column < fitting], [0, *beyond]]
+        return "\n\n".join(table(part, ink, set_left) for part, set_left in zip(parts, lefts, strict=True) if len(part[0]) > 1)
     others, gaps = sum(widths[1:]), len(widths) - 1
-    gap = next((gap for gap in (3, 2) if widths[0] + others + gap * gaps <= WIDTH), 1)
-    widths[0] = min(widths[0], max(_MIN_LABEL, WIDTH - others - gap * gaps))
+    gap = next((gap for gap in (3, 2) if widths[0] + others + gap * gaps <= ink.width), 1)
+    widths[0] = min(widths[0], max(_MIN_LABEL, ink.width - others - gap * gaps))
     firsts = [shortened(rows[0][0], widths[0]), *told_apart([row[0] for row in rows[1:]], widths[0])]
     lines = []
     for index, row in enumerate(rows):
@@ -226,7 +248,7 @@ def notes(comparison: Comparison, ink: Ink = Ink()) -> str:
     for sentence, modes in about.items():
         everywhere = len(modes) == len(comparison)
         text = sentence if everywhere else f"{', '.join(modes)}: {sentence}"
-        wrapped = textwrap.wrap(text, WIDTH - 6)
+        wrapped = textwrap.wrap(text, ink.width - 6)
         lines += [f"{ink.dim('note')}  {wrapped[0]}", *(f"      {line}" for line in wrapped[1:])]
     return "\n".join(lines)
 
@@ -246,8 +268,13 @@ def anatomy_block(fault: str, began_ns: int, lanes: Iterable[Lane], ink: Ink = I
         max(len(heading), *(len(cells[column]) for cells, _ in rows), 0)
         for column, heading in enumerate(_ANATOMY_HEADINGS[:-1])
     ]
-    room = WIDTH - 2 - sum(widths) - 2 * len(widths)
-    lines = [ink.bold(line) for line in textwrap.wrap(f"{began_ns / S:g} s  {fault}", WIDTH, subsequent_indent="      ")]
+    room = ink.width - 2 - sum(widths) - 2 * len(widths)
+    lines = [ink.bold(line) for line in textwrap.wrap(f"{began_ns / S:g} s  {fault}", ink.width, subsequent_indent="      ")]
+    if room < _LEAST_ROOM:
+        lines += table([_ANATOMY_HEADINGS[:-1], *(cells for cells, _ in rows)], ink, left=range(len(widths))).splitlines()
+        for label, one in zip(labels, lanes, strict=True):
+            lines += textwrap.wrap(f"{label} failed: {why(one)}", ink.width, subsequent_indent="  ", break_on_hyphens=False)
+        return "\n".join(lines)
     headings = _ANATOMY_HEADINGS
     if any(one.replications > 1 for _, one in rows):
         headings = (*_ANATOMY_HEADINGS[:-1], "failed a run (why)")
@@ -294,7 +321,7 @@ def reasons_block(comparison: Comparison, ink: Ink = Ink()) -> str:
         return never_sent
     by_reason = list(zip(*by_mode, strict=True))
     tables = [table(by_mode, ink), table(by_reason, ink)]
-    narrower = min(tables, key=lambda text: max(WIDTH, *(len(visible(line)) for line in text.splitlines())))
+    narrower = min(tables, key=lambda text: max(ink.width, *(len(visible(line)) for line in text.splitlines())))
     return f"{narrower}\n{never_sent}" if gone else narrower
 
 
@@ -321,7 +348,7 @@ def expectations_block(verdicts: Sequence[Verdict], comparison: Comparison, ink:
     lines = [f"expect  {ink.bad(count + ' hold') if failing else ink.good(count + ' hold')}"]
     for expectation in dict.fromkeys(verdict.expectation for verdict in failing):
         values = ", ".join(f"{one.text} in {one.mode}" for one in failing if one.expectation == expectation)
-        wrapped = textwrap.wrap(f"{expectation}: it is {values}", WIDTH - 9, break_on_hyphens=False)
+        wrapped = textwrap.wrap(f"{expectation}: it is {values}", ink.width - 9, break_on_hyphens=False)
         lines += [f"  {ink.bad('fails')}  {wrapped[0]}", *(f"         {line}" for line in wrapped[1:])]
     replays = dict.fromkeys(_replay(comparison[verdict.mode]) for verdict in failing)
     lines += [f"  replay with: {replay}" for replay in replays if replay]

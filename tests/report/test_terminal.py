@@ -192,3 +192,25 @@ heavy = {"matplotlib", "scipy", "rich", "pandas", "pyarrow", "pydantic"} & set(s
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_gets_lines_that_fit_and_all_columns(width: int) -> None:
+    narrow = Ink(width=width)
+    text = report(Comparison(failover(rate_per_s=100)), ink=narrow)
+    assert max(len(line) for line in text.splitlines()) <= width
+    for heading in ("requests", "succeeded", "p50", "p99.9", "proxy CPU", "busiest/mean", "not ready", "last bad"):
+        assert heading in text, heading
+    assert max(len(line) for line in header(SCENE, narrow).splitlines()) <= width
+
+
+def test_a_terminal_tells_how_wide_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    for columns, width in (("60", 60), ("200", 100), ("5", 40)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert ink_for(Terminal()) == Ink(on=False, width=width)
+    assert ink_for(io.StringIO()).width == 100
