@@ -8,7 +8,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from svcsim.kube.api.service import Service
 from svcsim.scenario.address import Destination
-from svcsim.scenario.quantities import Count, Part, PositiveCount, PositiveDuration, Share
+from svcsim.scenario.quantities import Count, Part, Period, PositiveCount, PositiveDuration, Share
 from svcsim.units import S
 
 MAX_CHOICES = 10
@@ -74,7 +74,7 @@ class SuccessRate(Part):
 class OutlierDetection(Part):
     """When a client leaves an address out for a while, as gRPC's outlier_detection."""
 
-    interval_ns: PositiveDuration = 10 * S
+    interval_ns: Period = 10 * S
     """How often a client looks at what it counted."""
     base_ejection_time_ns: PositiveDuration = 30 * S
     """How long an address is left out, times how often it was."""

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from svcsim.scenario.quantities import Count, Part, Period, PositiveCount, PositiveDuration
+from svcsim.scenario.quantities import Count, Factor, Part, Period, PositiveCount, PositiveDuration, Share
 from svcsim.units import S
 
 
@@ -24,6 +24,22 @@ class KeepalivePings(Part):
         return {"time": value} if isinstance(value, str) else value
 
 
+class ConnectionBackoff(Part):
+    """How long a client of a multiplexed connection waits before it connects again, as gRPC's connection back-off."""
+
+    base_delay_ns: PositiveDuration = 1 * S
+    """From the beginning of the first attempt that failed."""
+    multiplier: Factor = 1.6
+    jitter: Share = 0.2
+    """Give or take, from the second on."""
+    max_delay_ns: PositiveDuration = 120 * S
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        return {} if value is True else value
+
+
 class Multiplexed(Part):
     """One connection a client and address with many requests on it at a time: HTTP/2, gRPC."""
 
@@ -37,6 +53,8 @@ class Multiplexed(Part):
     """How long requests that are under way then may take before they are reset; default: as long as they like."""
     keepalive: KeepalivePings | None = None
     """Default: no pings, so that a client learns of a silent peer only by its requests' time-outs."""
+    backoff: ConnectionBackoff | None = None
+    """Default: a client connects again as soon as a request needs it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -30,6 +30,7 @@ _SHORTHANDS: dict[str, tuple[dict[str, Any], ...]] = {
     "Connections": ({"enum": ["keepalive", "new", "multiplexed"]},),
     "Multiplexed": ({"const": True},),
     "KeepalivePings": (_TEXT,),
+    "ConnectionBackoff": ({"const": True},),
     "Balancing": ({"enum": ["pick_first", "round_robin", "random", "least_request"]},),
     "ClientResolver": ({"enum": ["glibc", "musl"]},),
     "Backoff": (_TEXT,),

@@ -23,6 +23,7 @@ from svcsim.engine.streams import Stream
 from svcsim.engine.timers import TimerFifo
 from svcsim.results.records import Outcome, RecordWriter
 from svcsim.units import S
+from svcsim.workload.reconnecting import Backoffs, Reconnecting
 from svcsim.workload.server import Server
 from svcsim.workload.settings import WorkloadSettings
 from svcsim.workload.source import Source
@@ -37,7 +38,8 @@ AGE_JITTER = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Multiplexing:
-    """How many streams a connection takes, what is done beyond, and when it ends; None: never.
+    """How many streams a connection takes, what is done beyond, when it ends, and how long a client waits before it connects
+    again after it could not; None: never, or not at all.
 
     `keepalive_ns` is (silence after which the client pings, how long it waits for the answer).
     """
@@ -47,12 +49,13 @@ class Multiplexing:
     max_age_ns: int | None = None
     grace_ns: int | None = None
     keepalive_ns: tuple[int, int] | None = None
+    reconnecting: Reconnecting | None = None
 
 
 class MultiplexedWorkload(Workload):
     """A workload whose requests share connections."""
 
-    __slots__ = ("_ages", "_multiplexing")
+    __slots__ = ("_ages", "_backoffs", "_multiplexing")
     _connection_kind: ClassVar[type[Connection]] = MultiplexedConnection
 
     def __init__(
@@ -62,6 +65,10 @@ class MultiplexedWorkload(Workload):
         super().__init__(settings, sources, network, records, seed, resolve)
         self._multiplexing = multiplexing or Multiplexing()
         self._ages = Stream(seed, f"workload/{settings.name}/ages")
+        self._backoffs: Backoffs | None = None
+        if self._multiplexing.reconnecting is not None:
+            draws = Stream(seed, f"workload/{settings.name}/reconnecting")
+            self._backoffs = Backoffs(self._multiplexing.reconnecting, draws)
         limit_ns = settings.connect_timeout_ns or MIN_CONNECT_TIMEOUT_NS
         self._connect_timers: TimerFifo[Connection] | None = TimerFifo(self._clock, limit_ns, self._connect_time_out)
 
@@ -91,7 +98,11 @@ class MultiplexedWorkload(Workload):
         if source.resolved_until_ns < now and self.resolve is not None:
             self._await_name(source, request)
             return
-        self._open(source, request, now)
+        refusal = None if self._backoffs is None else self._backoffs.refusal(source, source.target, now)
+        if refusal is None:
+            self._open(source, request, now)
+        else:
+            self._end_attempt(request, refusal, now)
 
     def _open(self, source: Source, request: Request, now: int) -> None:
         super()._open(source, request, now)
@@ -118,6 +129,8 @@ class MultiplexedWorkload(Workload):
         channel.deadline_ns = 0
         channel.ready = True
         channel.free_at_ns = now_ns
+        if self._backoffs is not None:
+            self._backoffs.succeeded(channel.tag, channel.destination)
         self._live_for_a_time(channel)
         for request in channel.under_way:
             request.connect_ns += now_ns - request.mark_ns
@@ -174,6 +187,8 @@ class MultiplexedWorkload(Workload):
             self._send(channel, request, self._environment._now)
         else:
             channel.streams.pop(request, None)
+            if channel.leaving:
+                self._close_if_idle(channel)
             request.connection = None  # type: ignore[assignment]
             self._find_connection(channel.tag, request)
 
@@ -200,13 +215,21 @@ class MultiplexedWorkload(Workload):
         source: Source = channel.tag
         channel.request = None
         self._forget(source, channel)
-        if self._balancer is not None and not channel.ready:
-            source.failed.add(channel.destination)
+        if not channel.ready:
+            self._not_reached(source, channel.destination, outcome, now_ns)
         for request in channel.under_way:
             _take_off(channel, request)
             if request.live:
                 self._end_attempt(request, outcome, now_ns)
         self._serve_all_waiting(source)
+
+    def _not_reached(self, source: Source, address: int, outcome: Outcome, now_ns: int) -> None:
+        if self._balancer is not None:
+            source.failed.add(address)
+        if self._backoffs is not None:
+            wait_ns = self._backoffs.failed(source, address, outcome, now_ns)
+            if self._balancer is not None:
+                self.network.fabric.later(wait_ns, lambda: source.failed.discard(address))
 
     def _drop(self, channel: MultiplexedConnection, now_ns: int) -> None:
         channel.client = None

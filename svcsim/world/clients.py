@@ -33,6 +33,7 @@ from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import MultiplexedWorkload, Multiplexing
 from svcsim.workload.openloop import OpenLoop
 from svcsim.workload.outliers import FailurePercentage, OutlierDetection, SuccessRate
+from svcsim.workload.reconnecting import Reconnecting
 from svcsim.workload.resolving import Resolvers
 from svcsim.workload.settings import Retries, WorkloadSettings
 from svcsim.workload.source import FOREVER_NS, Source
@@ -479,10 +480,13 @@ def _multiplexing(model: WorkloadModel) -> Multiplexing | None:
     stated = model.connections.multiplexed
     if stated is None:
         return None
-    pings = stated.keepalive
+    pings, backoff = stated.keepalive, stated.backoff
     return Multiplexing(
         stated.max_streams, stated.when_full, stated.max_age_ns, stated.grace_ns,
         None if pings is None else (pings.time_ns, pings.timeout_ns),
+        None if backoff is None else Reconnecting(
+            backoff.base_delay_ns, backoff.multiplier, backoff.jitter, backoff.max_delay_ns
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from svcsim.workload.balancing import Balancing
 from svcsim.workload.extra_attempts import Budget, Hedging
 from svcsim.workload.multiplexed import Multiplexing
 from svcsim.workload.outliers import FailurePercentage, OutlierDetection
+from svcsim.workload.reconnecting import Reconnecting
 from svcsim.workload.server import Server, ServerProfile
 from svcsim.workload.settings import Retries
 from tests.datapath.directors import Captured, Director
@@ -238,6 +239,7 @@ streams = st.builds(
     max_age_ns=st.sampled_from([None, 50 * MS, 600 * MS]),
     grace_ns=st.sampled_from([None, 0, 5 * MS]),
     keepalive_ns=st.sampled_from([None, (100 * MS, 50 * MS)]),
+    reconnecting=st.sampled_from([None, Reconnecting(50 * MS)]),
 )
 
 

@@ -4,14 +4,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from svcsim.engine.streams import Stream
 from svcsim.results.records import Flag, Outcome
 from svcsim.units import MS, S
 from svcsim.workload.balancing import Balancing
 from svcsim.workload.multiplexed import Multiplexing
+from svcsim.workload.reconnecting import Backoffs, Reconnecting
 from tests.datapath.directors import Captured
 from tests.datapath.small_world import Route, SmallWorld
-from tests.workload.bench_of_clients import open_loop, rows, workload
+from tests.workload.bench_of_clients import open_loop, rows, source_on, workload
 
 
 def told(world, rate=200, until_ns=4 * S, **settings):
@@ -248,3 +252,70 @@ def test_however_often_connections_end_a_client_that_balances_asks_for_addresses
     assert opened(rows(load)) > 200
     assert asked[0] < 1 * S
     assert [round((b - a) / S) for a, b in pairwise(asked)] == [30, 30, 30]
+
+
+# ---- connecting again --------------------------------------------------------------------------------------------------------
+
+
+def test_until_the_back_off_is_over_requests_fail_at_once_and_then_one_connects():
+    world = SmallWorld(nodes=1)
+    listening = dict(world.pods[0].listeners)
+    world.pods[0].listeners.clear()
+    world.at(4_500 * MS, lambda: world.pods[0].listeners.update(listening))
+    load = told(world, rate=100, until_ns=8 * S, multiplexing=Multiplexing(reconnecting=Reconnecting(jitter=0.0)))
+    world.run(20 * S)
+    requests = rows(load)
+    tries = np.sort(requests.start_ns[(requests.flags & Flag.NEW_CONNECTION) > 0]) / S
+    assert np.diff(tries) == pytest.approx([1.0, 1.6, 2.56], abs=0.05)
+    failed = requests.outcome == Outcome.REFUSED
+    assert requests.start_ns[~failed].min() / S == tries[3]
+    assert failed[requests.start_ns < tries[3] * S].all()
+    assert not requests.latency_ns[failed & ((requests.flags & Flag.NEW_CONNECTION) == 0)].any()
+
+
+@given(st.integers(0, 5), st.lists(st.booleans(), max_size=30), st.floats(0, 1))
+def test_a_wait_grows_up_to_its_limit_within_its_jitter_and_begins_anew_after_a_success(index, outcomes, jitter):
+    settings = Reconnecting(1 * S, 2.0, jitter, 10 * S)
+    backoffs, source = Backoffs(settings, Stream(1, "reconnecting")), source_on(SmallWorld())
+    source.index = index
+    now = failures = 0
+    for succeeds in outcomes:
+        assert backoffs.refusal(source, 7, now) is None
+        if succeeds:
+            backoffs.succeeded(source, 7)
+            failures = 0
+            continue
+        wait_ns = backoffs.failed(source, 7, Outcome.NO_ROUTE, now)
+        expected = min(1 * S * 2**failures, 10 * S)
+        spread = jitter if failures else 0.0
+        assert expected * (1 - spread) - 1 <= wait_ns <= expected * (1 + spread) + 1
+        if wait_ns:
+            assert backoffs.refusal(source, 7, now + wait_ns - 1) is Outcome.NO_ROUTE
+        assert backoffs.refusal(source, 8, now) is None
+        now += wait_ns
+        failures += 1
+
+
+def test_who_balances_leaves_an_address_out_as_long_as_it_waits():
+    world = SmallWorld(nodes=2)
+    listening = dict(world.pods[1].listeners)
+    world.pods[1].listeners.clear()
+    world.at(2 * S, lambda: world.pods[1].listeners.update(listening))
+    load = told(
+        world, rate=100, until_ns=6 * S, multiplexing=Multiplexing(reconnecting=Reconnecting(jitter=0.0)), port=8080,
+        balancing=Balancing("round_robin"),
+    )
+    load.sources[0].targets = tuple(pod.address for pod in world.pods)
+    world.run(20 * S)
+    requests = rows(load)
+    assert np.count_nonzero(requests.outcome == Outcome.REFUSED) == 2  # at the start, and a second later
+    late = requests.endpoint[requests.start_ns > 3 * S]
+    assert abs(np.count_nonzero(late == 0) - np.count_nonzero(late == 1)) <= 1
+
+
+def test_a_connection_that_is_too_old_is_closed_though_a_request_was_about_to_take_its_last_stream():
+    world = SmallWorld(nodes=2, service_ns=5 * MS)
+    load = told(world, rate=400, until_ns=5 * S, multiplexing=Multiplexing(max_streams=1, max_age_ns=7 * MS), timeout_ns=60 * S)
+    world.run(100 * S)
+    assert set(rows(load).outcome) == {Outcome.OK}
+    assert load.sources[0].opened == len(load.sources[0].channels) <= 1
