@@ -59,7 +59,9 @@ class Datagrams:
             self.fabric.later(0, lambda: self._fail(request, Outcome.NO_ROUTE))
             return
         self.fabric.counts.sent += 1
-        connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + connection.namespace.index) & 0xFFFF
+        connection.queue = 0xFFFF & hash(
+            (connection.client_address, connection.client_port, connection.destination, connection.destination_port)
+        ) >> 24
         migration = self.fabric.settings.datagram_migration
         if migration and connection.decisions and self._cpus.uniform(connection.key, connection.decisions) < migration:
             connection.queue += 1

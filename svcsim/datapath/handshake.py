@@ -55,8 +55,9 @@ class Handshakes:
 
     def open(self, connection: Connection) -> None:
         """The client calls connect(), now."""
-        namespace = connection.namespace
-        connection.queue = (connection.client_port * 31 + connection.destination_port * 17 + namespace.index) & 0xFFFF
+        connection.queue = 0xFFFF & hash(
+            (connection.client_address, connection.client_port, connection.destination, connection.destination_port)
+        ) >> 24
         if connection.client_address:
             self._send_syn(connection)
         else:  # ENETUNREACH: it has no address of the destination's family

@@ -163,3 +163,17 @@ def test_a_node_charges_for_a_first_packet_what_the_profile_prices_it_at(
     )
     priced_ns = costs.first_packet_ns(rules, statistic, masquerade, protocol, matched=matched, endpoints=endpoints)
     assert abs(charges_of(costs).first_packet_ns(decision, protocol) - priced_ns) <= 1
+
+
+def test_connections_spread_over_the_queues_of_a_node_however_regular_their_ports_are():
+    """A hash of the flow chooses (RSS, RPS), so that clients who waited in one queue don't meet again in the next."""
+    world = SmallWorld(charges=replace(CHARGES, first_ns=1 * MS, first_miss_ns=1 * MS))
+    client = world.client()
+    queues = []
+    for _ in range(400):
+        connection = client.connect(uniform=0.9)
+        queues.append(connection.queue % 4)
+    counts = [queues.count(queue) for queue in range(4)]
+    pairs = [queues[i : i + 2] for i in range(399)]
+    assert min(counts) > 70
+    assert 60 < sum(one == other for one, other in pairs) < 140

@@ -6,7 +6,7 @@ from svcsim.datapath.connection import Request
 from svcsim.datapath.host import SynAnswer
 from svcsim.linux.packet import TCP
 from svcsim.results.records import Outcome
-from svcsim.units import MS, S
+from svcsim.units import MS, US, S
 from svcsim.workload import distributions
 from svcsim.workload.server import Server, ServerProfile, State
 from tests.datapath.small_world import SmallWorld
@@ -55,10 +55,18 @@ class Pod:
 # ---- the queue -------------------------------------------------------------------------------------------------------
 
 
+def one_after_the_other(pod, connections):
+    """Requests that arrive in this order, whatever queues of the node they pass."""
+    requests = []
+    for connection in connections:
+        requests.append(pod.client.send(connection))
+        pod.run(20 * US)
+    return requests
+
+
 def test_requests_beyond_the_workers_wait_in_order():
     pod = Pod(workers=2)
-    connections = pod.connect(5)
-    requests = [pod.client.send(connection) for connection in connections]
+    requests = one_after_the_other(pod, pod.connect(5))
     pod.run(1 * S)
     waits = [request.queue_ns for request in requests]
     assert waits == pytest.approx([0, 0, SERVICE_NS, SERVICE_NS, 2 * SERVICE_NS], abs=HERE)
@@ -67,7 +75,7 @@ def test_requests_beyond_the_workers_wait_in_order():
 
 def test_one_more_than_the_queue_holds_is_told_so_at_once():
     pod = Pod(queue_limit=2)
-    requests = [pod.client.send(connection) for connection in pod.connect(5)]
+    requests = one_after_the_other(pod, pod.connect(5))
     pod.run(1 * MS)
     assert [bool(request.status) for request in requests] == [False, False, False, True, True]
     assert len(pod.answers()) == 2
@@ -78,7 +86,7 @@ def test_one_more_than_the_queue_holds_is_told_so_at_once():
 
 def test_a_limit_of_nothing_lets_only_workers_take_requests():
     pod = Pod(queue_limit=0)
-    requests = [pod.client.send(connection) for connection in pod.connect(2)]
+    requests = one_after_the_other(pod, pod.connect(2))
     pod.run(1 * S)
     assert [bool(request.status) for request in requests] == [False, True]
 
@@ -102,8 +110,7 @@ def test_a_separate_probe_is_answered_by_an_overloaded_process_and_takes_no_work
     pod = Pod(probes="separate", queue_limit=0)
     work, other, probing = pod.connect(3)
     probe = pod.probe(probing)
-    request = pod.client.send(work)
-    refused = pod.client.send(other)
+    request, refused = one_after_the_other(pod, [work, other])
     pod.run(1 * S)
     assert (bool(request.status), bool(refused.status), bool(probe.status)) == (False, True, False)
     assert pod.server.served == 1
