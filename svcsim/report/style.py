@@ -72,12 +72,17 @@ def styled() -> Any:
 
 
 class _ShownFigure(Figure):
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
-        """The same picture whether the notebook has imported pyplot or not, which registers a formatter of its own."""
+    def _repr_png_(self) -> bytes:
         image = BytesIO()
         with styled():
             self.savefig(image, format="png", dpi=NOTEBOOK_DPI)
-        return {"image/png": image.getvalue()}
+        return image.getvalue()
+
+    def _ipython_display_(self) -> None:
+        """The same picture whether the notebook has imported pyplot or not, which registers a formatter of its own."""
+        from IPython.display import display
+
+        display({"image/png": self._repr_png_(), "text/plain": repr(self)}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def new_figure(height_in: float, width_in: float = WIDTH_IN) -> Figure:
