@@ -6,6 +6,7 @@ interruption; 141 nobody reads the output any more, as after SIGPIPE.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import io
@@ -42,6 +43,7 @@ COMMANDS = {
 
 INTERRUPTED = 130
 UNREAD = 141
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 SELDOM = 300_000
 """After how many new objects a command looks for cycles; a simulation does not at all (`World.run`)."""
 
@@ -139,6 +141,10 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         from svcsim.errors import SvcsimError
 
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            click.echo(f"can't write the output: {error.strerror}", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 2
         if not isinstance(error, SvcsimError):
             raise
         click.echo("\n".join([str(error), *getattr(error, "__notes__", ())]), err=True)

@@ -154,3 +154,10 @@ def test_names_of_files_that_are_no_text_are_shown_as_well_as_they_can_be(tmp_pa
     assert rb"results in o\udcff" in out or b"results in o?" in out
     summary = json.loads((tmp_path / os.fsdecode(b"o\xff") / "summary.json").read_text())
     assert name in summary["runs"][0]["replay"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_an_output_without_room_is_told_in_a_line():
+    with Path("/dev/full").open("wb") as full, _svcsim("schema", stdout=full, stderr=subprocess.PIPE) as process:
+        assert process.stderr.read() == b"can't write the output: No space left on device\n"
+    assert process.returncode == 2
