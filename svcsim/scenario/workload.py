@@ -111,6 +111,12 @@ class Workload(Part):
     """When it ends; default: with the run."""
 
     @property
+    def longest_ns(self) -> int:
+        """The longest that the attempts of a request and the waits between them may take."""
+        retries = self.retries
+        return retries.attempts * (self.timeout_ns + max(retries.backoff.base_ns, retries.backoff.max_ns))
+
+    @property
     def target(self) -> Destination | None:
         """Where connections are made: `via` if it is given, else `to`."""
         via, to = self.via, self.to

@@ -54,9 +54,12 @@ OnProgress = Callable[[int, int], None]
 DRAIN_STEP_NS = 1 * S
 SETTLE_PACKETS_NS = 1 * S
 SETTLE_STEP_NS = 1 * MS
-SETTLE_LIMIT_NS = 60 * S
+SETTLE_SOON_NS = 60 * S
+SETTLE_LIMIT_NS = 24 * 3600 * S
+"""How long a run waits for packets after its last request; slow links may hold some longer."""
 DRAIN_LIMIT_NS = 3600 * S
-"""How long after its end a run waits for requests; a request that ends later than this has broken a law."""
+"""How long after its end a run waits for requests, beyond their own time-outs; one that ends later has broken a law."""
+STILL_ON_A_LINK = "still on a link at the end"
 PROGRESS_STEPS = 200
 
 
@@ -221,7 +224,7 @@ class World:
                 progress(self.clients.ended, at_ns)
 
     def _drain(self, duration_ns: int, progress: OnProgress | None) -> None:
-        limit_ns = duration_ns + DRAIN_LIMIT_NS
+        limit_ns = duration_ns + DRAIN_LIMIT_NS + max((each.longest_ns for each in self.scenario.workloads), default=0)
         while self.clients.outstanding:
             if self.clock.now >= limit_ns:
                 raise unended(self.clients, self.clock.now)
@@ -231,9 +234,11 @@ class World:
         # Packets that nobody waits for are still on their way, and probes and look-ups send further ones: stop when all are
         # counted.
         self.clock.run(self.clock.now + SETTLE_PACKETS_NS)
-        settled_ns = self.clock.now + SETTLE_LIMIT_NS
-        while self.network.fabric.counts.in_flight and self.clock.now < settled_ns:
-            self.clock.run(self.clock.now + SETTLE_STEP_NS)
+        fabric, began_ns = self.network.fabric, self.clock.now
+        while fabric.counts.in_flight and (waited_ns := self.clock.now - began_ns) < SETTLE_LIMIT_NS:
+            self.clock.run(self.clock.now + (SETTLE_STEP_NS if waited_ns < SETTLE_SOON_NS else waited_ns // 100))
+        if fabric.counts.in_flight and any(link.free_ns > self.clock.now for link in fabric.topology.links()):
+            fabric.counts.dropped[STILL_ON_A_LINK] += fabric.counts.in_flight
 
     def _result(self) -> Result:
         requests = self.records.columns()
