@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from svcsim.kube.kinds import KubeObject
 from svcsim.kube.manifests import read_documents
+from svcsim.kube.validation.objects import MOST_PODS
 from svcsim.scenario.quantities import Count, Duration, Factor, Name, Part, PositiveCount, PositiveDuration, Share, spelling
 from svcsim.scenario.target import OneTarget, Target, Targets
 from svcsim.spelling import nearest
@@ -142,7 +143,7 @@ class Scale(Fault):
 
     verb: ClassVar[str] = "scale"
     scale: OneTarget
-    replicas: Count
+    replicas: Annotated[Count, Field(le=MOST_PODS)]
 
     @property
     def text(self) -> str:

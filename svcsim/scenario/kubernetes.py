@@ -99,7 +99,7 @@ class Dns(Part):
         str, BeforeValidator(_dns_version), WithJsonSchema({"type": ["string", "number"]}, mode="validation"),
     ] | None = None
     """Release of cluster DNS, such as `1.7`; default: new enough for what its Kubernetes has (1.7 came with 1.4)."""
-    replicas: PositiveCount = 2
+    replicas: Annotated[PositiveCount, Field(le=5000)] = 2
     domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=200)
     ttl_ns: Duration | None = None
     """Life of an answer; default 30 s, as kubeadm configures it."""

@@ -88,6 +88,9 @@ def test_a_typed_list_of_the_api_server_names_its_items() -> None:
          "spec: {replicas: -1, template: {spec: {containers: [{}]}}}\n",
          "m.yaml:4:18: spec.replicas: -1 must be greater than or equal to 0"),
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
+         "spec: {replicas: 1000000000, template: {spec: {containers: [{}]}}}\n",
+         "m.yaml:4:18: spec.replicas: 1000000000 pods are more than the limit of 150000"),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"
          "spec: {selector: {matchLabels: {app: a}}, template: {spec: {containers: [{}]}}}\n",
          "m.yaml:4:53: spec.template.metadata.labels: the selector does not match the labels of the template"),
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n"

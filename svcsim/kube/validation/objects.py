@@ -20,6 +20,8 @@ from svcsim.kube.validation.field_errors import FieldError, Path, invalid, requi
 
 _SPEC = Path("spec")
 _PORTS = range(1, 65536)
+MOST_PODS = 150_000
+"""Pods of a controller; what Kubernetes supports in a whole cluster (documentation, Considerations for large clusters)."""
 
 
 def object_errors(obj: KubeObject) -> list[FieldError]:
@@ -45,6 +47,8 @@ def _controller(obj: DaemonSet | Deployment | ReplicaSet | ReplicationController
     spec = obj.spec
     if not isinstance(obj, DaemonSet) and obj.replicas < 0:
         yield invalid(_SPEC.child("replicas"), f"{obj.replicas} must be greater than or equal to 0")
+    if not isinstance(obj, DaemonSet) and obj.replicas > MOST_PODS:
+        yield invalid(_SPEC.child("replicas"), f"{obj.replicas} pods are more than the limit of {MOST_PODS}")
     if not spec.pod_selector.matches(spec.template.metadata.labels):
         path = _SPEC.child("template").child("metadata").child("labels")
         yield invalid(path, "the selector does not match the labels of the template")
