@@ -185,7 +185,8 @@ class _Reading:
     def override(self, data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
         """Apply the overrides, in their order."""
         for path, value in overrides.items():
-            named = f"--set {path}={value if isinstance(value, str | int | float | bool) else '…'}"[:120]
+            written = str(value).lower() if isinstance(value, bool) else value if isinstance(value, str | int | float) else "…"
+            named = f"--set {path}={written}"[:120]
             try:
                 at = set_value(data, path, value)
             except ValueError as error:

@@ -1,7 +1,10 @@
 """A connection that was idle for longer than conntrack remembers it: its next segment is the first of a flow."""
 
+from pathlib import Path
+
 import pytest
 
+from svcsim.cli.main import run
 from svcsim.datapath.fabric import FabricSettings
 from svcsim.linux.conntrack import State, Timeouts
 from svcsim.linux.packet import Verdict
@@ -9,7 +12,7 @@ from svcsim.results.records import Outcome
 from svcsim.units import MS, S
 from tests.datapath.directors import Director
 from tests.datapath.small_world import SmallWorld
-from tests.world.small import KERNEL_MODES, see
+from tests.world.small import KERNEL_MODES, SMALL, see
 
 
 def forgetful(**settings):
@@ -140,3 +143,13 @@ def test_in_a_run_idle_connections_break_where_the_entry_is_older_than_they_are_
     long = see(mode=mode, **kept, **{"cluster.conntrack.tcpEstablished": "15s"})
     assert set(long.outcomes()) == {Outcome.OK}
     assert (Outcome.RESET in short.outcomes()) == (mode != "ipvs/rr")
+
+
+def test_a_capture_says_why_the_connection_was_reset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(SMALL)
+    words = ["cluster.conntrack.tcpEstablished=100ms", "workloads[0].connections.keepalive=true", "run.duration=3s",
+             "workloads[0].arrivals.constant=2/s"]
+    settings = [part for word in words for part in ("--set", word)]
+    assert run(["run", "small.yaml", "--no-out", "--quiet", "--pcap", "worker-1.pcapng", *settings]) == 0
+    assert b"the node forgot the connection and chose an endpoint anew" in Path("worker-1.pcapng").read_bytes()

@@ -12,9 +12,13 @@ from svcsim.datapath.fabric import Fabric
 from svcsim.datapath.host import Host, Namespace
 from svcsim.datapath.rough import RoughPath
 from svcsim.datapath.tapped.transfers import TappedTransfers
+from svcsim.datapath.tracking import Tracked
 from svcsim.linux.frames import ACK, FIN, HOST_UNREACHABLE, PORT_UNREACHABLE, RST
 from svcsim.linux.packet import TCP
 from svcsim.linux.tcp import INITIAL_WINDOW_BYTES, SEGMENT_BYTES
+
+_NODE_FORGOT = "the node knows no such connection"
+_NOBODY_KNOWS = "the node forgot the connection and chose an endpoint anew, which knows no such connection"
 
 Steps = list[tuple[int, Point | None]]
 
@@ -309,7 +313,7 @@ class TappedExchanges(Exchanges):
                 self.tap.show(conversation, parcel, TCP, steps, forward=True)
         self.tap.show(
             conversation, conversation.bare_reset(forward=False), TCP, self.back_from(connection, hosts, i, now), forward=False,
-            comment="the node knows no such connection",
+            comment=_NOBODY_KNOWS if isinstance(connection.flow, Tracked) and connection.flow.astray else _NODE_FORGOT,
         )
 
     def back_from(self, connection: Connection, hosts: Sequence[Host], i: int, at_ns: int) -> Steps:
