@@ -1,6 +1,6 @@
 """Which parts of the Service layer a version of Kubernetes has: one table, `data/features.toml`, with the source of each line.
 
->>> [feature.name for feature in features() if feature.kinds == ("Ingress",)]
+>>> [feature.name for feature in features() if feature.kinds == ("Ingress",) and not feature.paths]
 ['ingress']
 >>> feature_named("mode-ipvs").lack("1.8.0-alpha.3")
 'exists from Kubernetes 1.8.0-beta.0 on, not in 1.8.0-alpha.3'
