@@ -148,8 +148,8 @@ def test_in_a_run_idle_connections_break_where_the_entry_is_older_than_they_are_
 def test_a_capture_says_why_the_connection_was_reset(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(SMALL)
-    words = ["cluster.conntrack.tcpEstablished=100ms", "workloads[0].connections.keepalive=true", "run.duration=3s",
-             "workloads[0].arrivals.constant=2/s"]
+    words = ["cluster.conntrack.tcpEstablished=100ms", "workloads[0].connections.keepalive=true", "run.duration=10s",
+             "workloads[0].arrivals.constant=3/s"]
     settings = [part for word in words for part in ("--set", word)]
     assert run(["run", "small.yaml", "--no-out", "--quiet", "--pcap", "worker-1.pcapng", *settings]) == 0
     assert b"the node forgot the connection and chose an endpoint anew" in Path("worker-1.pcapng").read_bytes()
