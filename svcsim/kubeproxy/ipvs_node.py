@@ -29,6 +29,7 @@ from svcsim.linux.netfilter.walk import KernelState, Walk
 from svcsim.linux.packet import SCTP, Decision, Hook, Packet, Step, Verdict
 
 _OUTPUT = Hook.OUTPUT
+_DNAT = Verdict.DNAT
 _CLUSTER = int(Membership.CLUSTER_IP)
 _BALANCER = int(Membership.LOAD_BALANCER)
 _FIREWALL = int(Membership.LOAD_BALANCER_FIREWALL)
@@ -63,9 +64,12 @@ class _After(NamedTuple):
 
 
 class _Door:
-    """A virtual server as packets find it: what is asked for, what stands in the kernel, and what the rules said so far."""
+    """A virtual server as packets find it: what is asked for, what stands in the kernel, and what the rules said so far.
 
-    __slots__ = ("balancer", "before", "guarded", "service", "wanted")
+    `latest` is what they said after IPVS to a packet lately, with the decision that it met: the next one like it costs the same.
+    """
+
+    __slots__ = ("balancer", "before", "guarded", "latest", "service", "wanted")
 
     def __init__(self, wanted: VirtualServer, membership: int) -> None:
         self.wanted = wanted
@@ -73,6 +77,7 @@ class _Door:
         self.guarded = bool(membership & _FIREWALL)
         self.balancer = bool(membership & _BALANCER)
         self.before: dict[int, _Before] = {}
+        self.latest: tuple[_After, Decision] | None = None
 
 
 class IpvsNode:
@@ -92,6 +97,8 @@ class IpvsNode:
         self._doors: dict[Destination, _Door] = {}
         self._before: dict[tuple[object, ...], _Before] = {}
         self._after: dict[tuple[object, ...], _After] = {}
+        self._views: dict[int, int] = {}
+        self._passed: dict[Destination, dict[int, Decision]] = {}
 
     def is_local(self, address: int) -> bool:
         """Whether the node's kernel delivers packets for this address itself: its own, those of kube-ipvs0, loopback."""
@@ -102,6 +109,8 @@ class IpvsNode:
         """A sync has gone by: the rules, and so what they say, may have changed."""
         self._generation = self.proxier.generation
         self._doors.clear()
+        self._views.clear()
+        self._passed.clear()
         rules = self.proxier.rules()
         if rules != self._rules:
             self._rules = rules
@@ -119,10 +128,11 @@ class IpvsNode:
         place = (destination, protocol, port)
         door = self._doors.get(place)
         if door is None:
-            wanted = proxier.wanted(place)
-            if wanted is None:
-                return self._pass(packet, now_ns)
-            door = self._doors[place] = _Door(wanted, proxier.contents.membership(place))
+            passed = self._passed.get(place)
+            if passed is None and (wanted := proxier.wanted(place)) is not None:
+                door = self._doors[place] = _Door(wanted, proxier.contents.membership(place))
+            else:
+                return self._pass(packet, passed, now_ns)
         if hook is _OUTPUT:
             source = self._source(packet)
         view = self._view(source, protocol, port, hook)
@@ -147,19 +157,32 @@ class IpvsNode:
         after = self._after.get(after_key)
         if after is None:
             after = self._after[after_key] = self._walk_after(packet, flow, before.mark, now_ns)[0]
-        verdict = after.verdict if after.verdict is not None else Verdict.DNAT
-        return Decision(
-            verdict, server.address, server.port, after.masquerade, 0, 0, before.rules + after.rules, flow, len(service.servers)
+        endpoints = len(service.servers)
+        decision = Decision(
+            after.verdict if after.verdict is not None else _DNAT, server.address, server.port, after.masquerade, 0, 0,
+            before.rules + after.rules, flow, endpoints,
         )
+        latest = door.latest
+        if latest is None or latest[0] is not after or latest[1].endpoints != endpoints:
+            door.latest = after, decision
+        else:
+            decision.cost_ns = latest[1].cost_ns
+        return decision
 
-    def _pass(self, packet: Packet, now_ns: int) -> Decision:
-        """What is no virtual server's goes all the way by the rules."""
-        protocol, _, _, destination, port, hook = packet
-        source = self._source(packet)
+    def _pass(self, packet: Packet, passed: dict[int, Decision] | None, now_ns: int) -> Decision:
+        """What is no virtual server's goes all the way by the rules; `passed` are the decisions for its destination by view."""
+        protocol, source, _, destination, port, hook = packet
+        if hook is _OUTPUT:
+            source = self._source(packet)
         view = self._view(source, protocol, port, hook)
-        before = self._say(packet, None, view, now_ns)
-        verdict = before.verdict if before.verdict is not None else Verdict.NO_MATCH
-        return Decision(verdict, destination, port, before.masquerade, 0, 0, before.rules)
+        if passed is None:
+            passed = self._passed[(destination, protocol, port)] = {}
+        decision = passed.get(view)
+        if decision is None:
+            before = self._say(packet, None, view, now_ns)
+            verdict = before.verdict if before.verdict is not None else Verdict.NO_MATCH
+            decision = passed[view] = Decision(verdict, destination, port, before.masquerade, 0, 0, before.rules)
+        return decision
 
     def _source(self, packet: Packet) -> int:
         """The source of a packet of the node: a virtual address answers to itself."""
@@ -171,7 +194,14 @@ class IpvsNode:
 
     def _view(self, source: int, protocol: int, port: int, hook: Hook) -> int:
         """What the rules ask about a packet's source, and the hook, as bits."""
-        view = 1 if hook is _OUTPUT else 0
+        view = self._views.get(source)
+        if view is None:
+            view = self._look(source, protocol, port)
+        return view | 1 if hook is _OUTPUT else view
+
+    def _look(self, source: int, protocol: int, port: int) -> int:
+        """The view without the hook; kept where it is the same for all packets of the source."""
+        view = 0
         shift, value = self._pods
         if source >> shift == value:
             view |= 2
@@ -183,8 +213,10 @@ class IpvsNode:
             view |= 8
             if contents.membership((source, protocol, port)) & _CLUSTER:
                 view |= 16
-        elif source in self._own:
+            return view
+        if source in self._own:
             view |= 8
+        self._views[source] = view
         return view
 
     def _say(self, packet: Packet, wanted: VirtualServer | None, view: int, now_ns: int) -> _Before:

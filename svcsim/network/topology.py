@@ -33,11 +33,11 @@ class Route:
     jitter_ns: int = 0
     loss: float = 0.0
     links: tuple[Link, ...] = ()
+    is_rough: bool = field(init=False)
+    """Whether packets fare differently from one another on it."""
 
-    @property
-    def is_rough(self) -> bool:
-        """Whether packets fare differently from one another on it."""
-        return bool(self.jitter_ns or self.loss or self.links)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_rough", bool(self.jitter_ns or self.loss or self.links))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +119,11 @@ class Topology:
     def route(self, source: str, target: str) -> Route | None:
         """How packets go from host to host now; None if nothing gets there."""
         key = (source, target)
-        if key in self._routes:
+        try:
             return self._routes[key]
-        route = self._routes[key] = self._compute(source, target)
-        return route
+        except KeyError:
+            route = self._routes[key] = self._compute(source, target)
+            return route
 
     def _compute(self, source: str, target: str) -> Route | None:
         near, far = self._by_name[source], self._by_name[target]

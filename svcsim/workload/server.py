@@ -203,12 +203,11 @@ class Server:
             now = self._environment._now
             request.service_ns += now - request.mark_ns
             request.mark_ns = now
-        if self.handler is None:
-            self._respond(request)
-            return
-        delay_ns = self.handler(request)
-        if delay_ns:
+        handler = self.handler
+        if handler is not None and (delay_ns := handler(request)):
             self._exchanges.fabric.later(delay_ns, lambda: self._respond(request))
+        elif self.state is _FINE:
+            self._exchanges.respond(request)
         else:
             self._respond(request)
 

@@ -162,7 +162,8 @@ class Workload(Attempts):
             request.close_part(now)
             self.network.datagrams.send(request)
             return
-        request.close_part(now)
+        if request.mark_ns != now:
+            request.close_part(now)
         request.phase = CONNECT
         if self._connect_timers is not None:
             self._connect_timers.set(connection)

@@ -46,23 +46,30 @@ class ConnectionTable:
         old = connection.state
         if state is not old:
             connection.state = state
-            if ACTIVE[old]:
-                if not ACTIVE[state]:
-                    connection.server.active -= 1
-                    connection.server.inactive += 1
-            elif ACTIVE[state]:
-                connection.server.inactive -= 1
-                connection.server.active += 1
+            if ACTIVE[old] is not ACTIVE[state]:
+                server = connection.server
+                if ACTIVE[state]:
+                    server.inactive -= 1
+                    server.active += 1
+                else:
+                    server.active -= 1
+                    server.inactive += 1
             if state is _ESTABLISHED and connection.template is not None:
                 connection.template.assured = True
-        self._renew(connection, self._life_ns[state], now_ns)
+        life_ns = self._life_ns[state]
+        connection.expires_ns = expires_ns = now_ns + life_ns
+        if expires_ns < connection.due_ns:
+            self._look_at(connection, life_ns, expires_ns)
 
     def _renew(self, entry: Entry, life_ns: int, now_ns: int) -> None:
         entry.expires_ns = expires_ns = now_ns + life_ns
         if expires_ns < entry.due_ns:
-            self._queue.put(entry, life_ns, expires_ns)
-            if expires_ns < self._next_ns:
-                self._next_ns = expires_ns
+            self._look_at(entry, life_ns, expires_ns)
+
+    def _look_at(self, entry: Entry, life_ns: int, due_ns: int) -> None:
+        self._queue.put(entry, life_ns, due_ns)
+        if due_ns < self._next_ns:
+            self._next_ns = due_ns
 
     def _expire_at_tick(self, connection: IpvsConnection, now_ns: int) -> None:
         """The entry goes at the next timer tick, unless a packet renews it before."""

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 from svcsim.linux.ipvs.services import RealServer
 
+_MORE_THAN_ANY = 1 << 62
+
 
 class LeastConnection:
     """No state: the counters are the servers' own."""
@@ -28,11 +30,11 @@ class LeastConnection:
     def choose(self, client: int, client_port: int, destination: int, now_ns: int) -> RealServer | None:
         """The first server of those with the smallest load."""
         least: RealServer | None = None
-        least_load = 0
+        least_load = _MORE_THAN_ANY
         for server in self._servers:
             if server.weight > 0:
-                load = (server.active << 8) + server.inactive
-                if least is None or load < least_load:
+                load = server.active * 256 + server.inactive
+                if load < least_load:
                     least = server
                     least_load = load
         return least
