@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from svcsim.grounding import failures
 from svcsim.scenario.loader import loads
 from svcsim.scenario.model import Scenario
 from svcsim.yamldump import dump
 
-Setup = Literal["harness", "packet", "web", "saturated", "flood", "stream"]
+Setup = Literal["harness", "packet", "web", "saturated", "flood", "stream", "sync", "failure"]
 
 CALLED = 100
 """Services that clients call, where there are so many."""
@@ -25,7 +26,12 @@ USERS = 64
 """Users of a saturated server, as fortio's connections in the test of 2026."""
 GAP_MS = {"harness": 1, "packet": 1, "web": 5}
 """Between two requests, so that none meets another."""
-RUN_MS = {"web": 2000, "saturated": 400, "flood": 100}
+LONG_LIST = 20_000
+"""Services beyond which a walk of the kernel of 2017 takes longer than that."""
+MOST_PODS_IPV4 = 250
+SYNC_S = 400
+"""Long enough for the slowest full sync."""
+RUN_MS = {"web": 2000, "saturated": 400, "flood": 100, "stream": 8000}
 WARMUP_MS = {"saturated": 100, "flood": 20}
 
 
@@ -39,6 +45,8 @@ class Point:
     - `saturated`: the same with more users than the server can keep up with: four workers, as many as cores
     - `flood`: the same over UDP with nodes of one core that the users keep busy
     - `stream`: two pods of one node, long answers one after the other
+    - `sync`: one node and no traffic; one Service changes, and later kube-proxy starts anew and writes everything
+    - `failure`: a `case` of `svcsim.grounding.failures`; `count` is what it varies
     """
 
     setup: Setup
@@ -54,12 +62,21 @@ class Point:
     """Of an answer."""
     rtt_us: int = 200
     """Of the network between the two nodes."""
+    masquerade: bool = False
+    """Whether what is sent to a Service is masqueraded, as from outside the cluster."""
+    case: str = ""
+    count: int = 0
 
     @property
     def called(self) -> int:
         """How many Services clients call."""
         many = self.setup in {"saturated", "flood"}
         return min(CALLED_BY_MANY if many else CALLED_KEPT if self.keepalive else CALLED, self.services)
+
+    @property
+    def gap_ms(self) -> int:
+        """The time between two requests of an open loop, longer than any takes."""
+        return GAP_MS[self.setup] * (2 if self.services > LONG_LIST and self.setup == "web" else 1)
 
     @property
     def run_ms(self) -> int:
@@ -74,6 +91,10 @@ def scenario_of(point: Point) -> Scenario:
 
 def document_of(point: Point) -> dict[str, Any]:
     """The scenario's file as data."""
+    if point.setup == "failure":
+        return failures.document_of(point.case, point.mode, point.profile, point.count)
+    if point.setup == "sync":
+        return _sync(point)
     two_nodes = point.setup in {"web", "saturated", "flood"}
     calibration: dict[str, Any] = {"profile": point.profile}
     if point.setup == "harness":
@@ -82,9 +103,9 @@ def document_of(point: Point) -> dict[str, Any]:
         "apiVersion": "svcsim/v1",
         "kind": "Scenario",
         "metadata": {"name": point.setup},
-        "kubernetes": {"proxy": point.mode},
+        "kubernetes": _kubernetes(point),
         "cluster": {
-            "nodes": {"count": 2 if two_nodes else 1, "cores": 1 if point.setup == "flood" else 4},
+            "nodes": {"count": 2 if two_nodes else 1, "cores": 1 if point.setup == "flood" else 4, "maxPods": 1000},
             "network": {"rtt": f"{point.rtt_us}us"},
         },
         "calibration": calibration,
@@ -102,6 +123,36 @@ def document_of(point: Point) -> dict[str, Any]:
     }
     if point.services > point.called:
         document["services"] = {"count": point.services - point.called, "protocol": "UDP" if point.udp else "TCP"}
+    return document
+
+
+def _kubernetes(point: Point) -> dict[str, Any]:
+    proxy: Any = point.mode
+    if point.masquerade:
+        mode, _, backend = point.mode.partition("/")
+        proxy = {"mode": mode, "masqueradeAll": True} | ({"backend": backend} if backend else {})
+    # A node has addresses for 254 pods in IPv4; in IPv6, which costs the same, for all of them.
+    return {"proxy": proxy} | ({"serviceCIDR": "fd00:10:96::/112"} if point.endpoints > MOST_PODS_IPV4 else {})
+
+
+def _sync(point: Point) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "apiVersion": "svcsim/v1",
+        "kind": "Scenario",
+        "metadata": {"name": point.setup},
+        "kubernetes": _kubernetes(point),
+        "cluster": {"nodes": {"count": 1}},
+        "calibration": {"profile": point.profile},
+        "manifests": [_deployment("web", 1, "worker-1"), _service(0, point)],
+        "workloads": [],
+        "faults": [
+            {"at": "1s", "scale": "deployment/web", "replicas": 2},
+            {"at": "20s", "stopProxy": "node/*", "for": "1s"},
+        ],
+        "run": {"duration": f"{SYNC_S}s", "warmup": "0s"},
+    }
+    if point.services > 1:
+        document["services"] = {"count": point.services - 1}
     return document
 
 
@@ -138,7 +189,7 @@ def _workload(number: int, point: Point) -> dict[str, Any]:
         workload["arrivals"] = {"closed": {"users": 1, "think": "0s"}}
     else:
         # The clients of one Service after those of the other.
-        workload["arrivals"] = {"constant": f"{1000 / GAP_MS[point.setup]}/s"}
+        workload["arrivals"] = {"constant": f"{1000 / point.gap_ms}/s"}
         turns = (("start", number), ("stop", number + 1))
         workload |= {key: f"{point.run_ms * turn // point.called}ms" for key, turn in turns}
     if point.setup == "harness":

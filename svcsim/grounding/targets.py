@@ -27,7 +27,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One figure and how it is simulated: a measure of a point, or with `over` the ratio of two."""
+    """One figure and how it is simulated: a measure of a point, with `over` the ratio of two, with `less` the difference."""
 
     id: str
     source: Source
@@ -40,8 +40,11 @@ class Target:
     measure: str
     of: Point
     over: Point | None = None
+    less: Point | None = None
     why: str | None = None
     """The key of the reason, if the simulated figure lies outside."""
+    group: str = ""
+    """The heading of its rows within the source's."""
 
     @property
     def in_sample(self) -> bool:
@@ -51,7 +54,7 @@ class Target:
     @property
     def points(self) -> tuple[Point, ...]:
         """The runs that it takes."""
-        return (self.of,) if self.over is None else (self.of, self.over)
+        return tuple(point for point in (self.of, self.over, self.less) if point is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,10 @@ def parse_targets(data: Mapping[str, Any]) -> Targets:
 def _target(raw: Mapping[str, Any], sources: Mapping[str, Source]) -> Target:
     low, high = _bounds(raw)
     profile = raw["profile"]
+    over, less = (Point(profile=profile, **raw[key]) if key in raw else None for key in ("over", "less"))
     return Target(
         raw["id"], sources[raw["source"]], raw["what"], float(raw["value"]), raw["unit"], low, high, raw["measure"],
-        Point(profile=profile, **raw["of"]), Point(profile=profile, **raw["over"]) if "over" in raw else None, raw.get("why"),
+        Point(profile=profile, **raw["of"]), over, less, raw.get("why"), raw.get("group", ""),
     )
 
 

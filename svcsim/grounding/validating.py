@@ -21,16 +21,18 @@ from svcsim.errors import SimulationError
 from svcsim.grounding.measures import MEASURES
 from svcsim.grounding.setups import Point, scenario_of
 from svcsim.grounding.targets import Target, Targets
-from svcsim.units import US
+from svcsim.units import MS, US, S
 from svcsim.version import __version__
 from svcsim.world import build
 
 SEED = 1
 SCHEMA = "svcsim/validation/v1"
-UNITS = {"ratio": 1, "ns": 1, "µs": US}
-"""Units of targets, each with its size in that of a measure."""
+UNITS = {"ratio": 1, "ns": 1, "µs": US, "ms": MS, "s": S, "count": 1, "yes": 1}
+"""Units of targets, each with its size in that of a measure. `yes` is a count of one."""
 
 Found = Mapping[Point, Mapping[str, float]]
+Asked = dict[Point, dict[str, None]]
+"""The measures that are wanted of each point."""
 
 
 class Verdict(StrEnum):
@@ -85,21 +87,25 @@ def validate(
 
     `processes` None takes one a CPU. SimulationError if a worker process is lost.
     """
-    points = list(dict.fromkeys(point for target in targets for point in target.points))
+    asked: Asked = {}
+    for target in targets:
+        for point in target.points:
+            asked.setdefault(point, {})[target.measure] = None
+    points = list(asked)
     # What takes longest begins first, so that the processes end together.
     points.sort(key=lambda point: -point.services)
     found: dict[Point, Mapping[str, float]] = {}
-    for point, measured in _each(points, min(len(points), processes or os.cpu_count() or 1)):
+    for point, measured in _each(points, asked, min(len(points), processes or os.cpu_count() or 1)):
         found[point] = measured
         if on_end is not None:
             on_end(len(found), len(points))
     return [Row(target, _simulated(target, found)) for target in targets]
 
 
-def _each(points: list[Point], count: int) -> Iterator[tuple[Point, Mapping[str, float]]]:
+def _each(points: list[Point], asked: Asked, count: int) -> Iterator[tuple[Point, Mapping[str, float]]]:
     if count <= 1:
         for point in points:
-            yield point, measures_of(point)
+            yield point, measures_of(point, *asked[point])
         return
     waiting = deque(points)
     running: dict[Connection, tuple[Process, Point]] = {}
@@ -108,7 +114,7 @@ def _each(points: list[Point], count: int) -> Iterator[tuple[Point, Mapping[str,
             while waiting and len(running) < count:
                 point = waiting.popleft()
                 answer, sender = multiprocessing.Pipe(duplex=False)
-                process = multiprocessing.Process(target=_work, args=(sender, point), daemon=True)
+                process = multiprocessing.Process(target=_work, args=(sender, point, tuple(asked[point])), daemon=True)
                 process.start()
                 sender.close()
                 running[answer] = process, point
@@ -125,26 +131,31 @@ def _each(points: list[Point], count: int) -> Iterator[tuple[Point, Mapping[str,
             process.terminate()
 
 
-def _work(sender: Connection, point: Point) -> None:
+def _work(sender: Connection, point: Point, names: tuple[str, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sender.send(measures_of(point, alone=True))
+    sender.send(measures_of(point, *names, alone=True))
     sender.close()
 
 
-def measures_of(point: Point, *, alone: bool = False) -> dict[str, float]:
-    """Run a point, here: each measure by its name. `alone`: this process ends afterwards, so that nothing need be collected."""
+def measures_of(point: Point, *names: str, alone: bool = False) -> dict[str, float]:
+    """Run a point, here: the measures of these names.
+
+    `alone`: this process ends afterwards, so that nothing need be collected.
+    """
     world = build(scenario_of(point), seed=SEED)
     if alone:
         # A world of 50,000 Services takes seconds to look through for garbage.
         gc.freeze()
     result = world.run()
-    return {name: measure(result) for name, measure in MEASURES.items()}
+    return {name: MEASURES[name](result) for name in names}
 
 
 def _simulated(target: Target, found: Found) -> float:
     figure = found[target.of][target.measure]
     if target.over is not None:
         return figure / found[target.over][target.measure]
+    if target.less is not None:
+        figure -= found[target.less][target.measure]
     return figure / UNITS[target.unit]
 
 

@@ -13,13 +13,14 @@ from svcsim.report.terminal import WIDTH, Ink, table
 
 BEGIN = "<!-- Written by `svcsim validate-model --out`, up to the mark of its end. -->"
 END = "<!-- The end of what `svcsim validate-model --out` writes. -->"
-FIGURE_WORDS = "Simulated over measured figures, with the band of a fifth; in-sample rows are hollow"
+FIGURE_WORDS = "Simulated against measured ratios, slopes and times, with the band of a fifth; in-sample rows are hollow"
+HEADER = "| figure | measured | tolerance | simulated | ratio | verdict |\n|---|---|---|---|---|---|"
 
 
 def summary(rows: Sequence[Row]) -> str:
     """The counts in two sentences.
 
-    In-sample rows are said apart, since they show only that the profile gives back what it was made from.
+    In-sample rows are said apart, since they show only that the model gives back what it was made from.
     """
     counts = tally(rows)
     return (
@@ -42,7 +43,9 @@ def grounding_table(rows: Sequence[Row], targets: Targets, ink: Ink | None = Non
     text = [*(ink.bold(line) for line in textwrap.wrap(summary(rows), WIDTH)), "", lines[0]]
     for source, of_source in _by_source(list(zip(rows, lines[1:], strict=True))):
         text += ["", ink.bold(f"{source.title} ({source.year})")]
-        text += [_coloured(line, row, ink) for row, line in of_source]
+        for group, of_group in _by_group(of_source):
+            text += [f"  {group}"] if group else []
+            text += [_coloured(line, row, ink) for row, line in of_group]
     text += ["", "(in brackets: in-sample)", ""]
     for key, number in notes.items():
         text += _wrapped(f"{number:>2}  ", targets.reasons[key])
@@ -69,9 +72,11 @@ def markdown(rows: Sequence[Row], targets: Targets, figure: str | None) -> str:
     if figure is not None:
         lines += [f"![{FIGURE_WORDS}]({figure})", ""]
     for source, of_source in _by_source([(row, "") for row in rows]):
-        lines += [f"### {source.key}", "", f"[{source.title}]({source.address}) ({source.year}): {source.method}.", ""]
-        lines += ["| figure | measured | tolerance | simulated | ratio | verdict | profile |", "|---|---|---|---|---|---|---|"]
-        lines += [f"| {' | '.join(_cells(row, notes))} |" for row, _ in of_source]
+        lines += [f"### {source.key}", ""]
+        lines.append(f"[{source.title}]({source.address}) ({source.year}): {source.method}. {_costs(of_source)}")
+        for group, of_group in _by_group(of_source):
+            lines += ["", f"#### {group}"] if group else []
+            lines += ["", HEADER, *(f"| {' | '.join(_cells(row, notes))} |" for row, _ in of_group)]
         lines.append("")
     lines += ["### Why rows lie outside", ""]
     lines += [f"{number}. {targets.reasons[key]}" for key, number in notes.items()]
@@ -94,19 +99,41 @@ def _cells(row: Row, notes: dict[str, int]) -> Iterator[str]:
     measured, simulated, ratio = _figures(row)
     yield target.what
     yield measured
-    yield f"{_number(target.low)} to {_number(target.high)}"
+    yield _bounds(row)
     yield simulated
     yield ratio
     verdict = "within" if row.verdict is Verdict.WITHIN else "**outside**"
     if row.verdict is Verdict.OUTSIDE and target.why:
         verdict += f" ({notes[target.why]})"
-    yield f"{verdict}, *in-sample*" if target.in_sample else verdict
-    yield target.of.profile
+    yield f"({verdict})" if target.in_sample else verdict
 
 
 def _figures(row: Row) -> tuple[str, str, str]:
-    unit = "" if row.target.unit == "ratio" else f" {row.target.unit}"
-    return f"{_number(row.target.value)}{unit}", f"{_number(row.simulated)}{unit}", f"{row.ratio:.2f}"
+    """Measured, simulated, ratio."""
+    target, simulated = row.target, row.simulated
+    if target.unit == "yes":
+        return "yes", "yes" if simulated == target.value else "no", "–"
+    if target.unit == "count":
+        return f"{target.value:,.0f}", f"{simulated:,.0f}", f"{row.ratio:.2f}"
+    unit = "" if target.unit == "ratio" else f" {target.unit}"
+    return f"{_number(target.value)}{unit}", f"{_number(simulated)}{unit}", f"{row.ratio:.2f}"
+
+
+def _bounds(row: Row) -> str:
+    low, high = row.target.low, row.target.high
+    if low == high:
+        return "the same"
+    if row.target.unit == "count":
+        return f"{low:,.0f} to {high:,.0f}"
+    return f"{_number(low)} to {_number(high)}"
+
+
+def _costs(rows: Sequence[tuple[Row, str]]) -> str:
+    """Which profiles the rows were run with, and whether they count."""
+    profiles = " or, where it is said, ".join(f"`{name}`" for name in dict.fromkeys(row.target.of.profile for row, _ in rows))
+    if all(row.target.in_sample for row, _ in rows):
+        return f"Profile {profiles}, which the source fed: in-sample, so no row counts."
+    return f"Profile {profiles}."
 
 
 def _number(value: float) -> str:
@@ -118,6 +145,11 @@ def _number(value: float) -> str:
 def _notes(rows: Sequence[Row]) -> dict[str, int]:
     keys = dict.fromkeys(row.target.why for row in rows if row.verdict is Verdict.OUTSIDE and row.target.why)
     return {key: number for number, key in enumerate(keys, start=1)}
+
+
+def _by_group(rows: Sequence[tuple[Row, str]]) -> Iterator[tuple[str, list[tuple[Row, str]]]]:
+    for group, of_group in groupby(rows, key=lambda pair: pair[0].target.group):
+        yield group, list(of_group)
 
 
 def _by_source(rows: Sequence[tuple[Row, str]]) -> Iterator[tuple[Source, list[tuple[Row, str]]]]:

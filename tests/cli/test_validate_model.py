@@ -16,7 +16,7 @@ def test_it_prints_the_rows_of_a_source_and_writes_them(tmp_path: Path, capsys: 
     assert run(arguments) == 0
     printed = capsys.readouterr().out
     assert "userspace over iptables, throughput of one host" in printed
-    assert "outside 1" in printed
+    assert " within" in printed
     assert figure.stat().st_size > 10_000
     rows = json.loads(data.read_text())["rows"]
     assert [row["id"] for row in rows] == ["pr-16344.userspace-over-iptables"]

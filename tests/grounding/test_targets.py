@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import groupby
 
 import pytest
 
 from svcsim.calibration.profile import shipped_profiles
+from svcsim.grounding.failures import CASES
 from svcsim.grounding.measures import MEASURES
 from svcsim.grounding.setups import document_of, scenario_of
 from svcsim.grounding.targets import Source, Target, shipped_targets
 from svcsim.grounding.validating import UNITS
+from svcsim.kube.api.service import Service
 
 TARGETS = shipped_targets()
 each_target = pytest.mark.parametrize("target", TARGETS.targets, ids=lambda target: target.id)
@@ -55,7 +58,8 @@ def test_each_reason_is_used() -> None:
 
 def test_sources_that_a_profile_names_are_in_sample_for_it() -> None:
     fed = {(source.key, profile) for source in TARGETS.sources.values() for profile in source.feeds}
-    assert fed == {("huawei-2017", "kernel-2017"), ("netns", "kernel-2017"), ("netns", "linux-6.18-measured")}
+    both = {(source, profile) for source in ("netns", "uml-ipvs") for profile in ("kernel-2017", "linux-6.18-measured")}
+    assert fed == both | {("huawei-2017", "kernel-2017")}
     assert all(target.in_sample == ((target.source.key, target.of.profile) in fed) for target in TARGETS.targets)
 
 
@@ -67,13 +71,56 @@ def test_the_two_runs_of_a_ratio_differ_in_services_or_in_the_mode_alone(target:
         assert same == target.of
 
 
-def test_a_run_changes_no_cost_but_for_the_harness_without_wake_ups() -> None:
+@each_target
+def test_the_two_runs_of_a_difference_differ_in_one_thing_alone(target: Target) -> None:
+    if target.less is not None:
+        names = [field.name for field in fields(target.of)]
+        assert sum(getattr(target.of, name) != getattr(target.less, name) for name in names) == 1
+
+
+def test_rows_of_a_group_stand_together() -> None:
+    groups = [(target.source.key, target.group) for target in TARGETS.targets]
+    assert len([group for group, _ in groupby(groups)]) == len(set(groups))
+
+
+def test_a_run_changes_no_cost_but_for_set_ups_of_one_process_which_never_sleeps() -> None:
+    alone = {"harness", "closed-port", "empty", "empty-udp", "empty-at-once"}
     for point in {point for target in TARGETS.targets for point in target.points}:
         calibration = document_of(point)["calibration"]
         assert calibration["profile"] in shipped_profiles()
-        assert calibration.get("overrides", {}) == ({"sockets.wakeup": 0} if point.setup == "harness" else {})
+        assert calibration.get("overrides", {}) == ({"sockets.wakeup": 0} if {point.setup, point.case} & alone else {})
 
 
 def test_every_set_up_loads_and_has_as_many_services_as_it_says() -> None:
     for point in {point.setup: point for target in TARGETS.targets for point in target.points}.values():
-        assert sum(generator.count for generator in scenario_of(point).services) == point.services - point.called
+        scenario = scenario_of(point)
+        declared = sum(isinstance(each, Service) for each in scenario.objects)
+        assert sum(generator.count for generator in scenario.services) + declared == point.services
+
+
+def test_each_case_of_failure_loads_and_has_a_row() -> None:
+    used = {point.case: point for target in TARGETS.targets for point in target.points if point.setup == "failure"}
+    assert set(used) == set(CASES)
+    assert all(scenario_of(point).workloads for point in used.values())
+
+
+# published.md lists the ratios that do not depend on the hardware; each is a row, or told not to be simulated.
+RATIOS = {
+    "nft-2025": [1.01, 1.02, 1.00, 4.4, 2.6, 2.8, 3.3, 4.4, 19, 3.9, 7.0, 18.6],
+    "tigera-2019": [1.00, 1.00, 1.07, 1.74, 3.13, 1.04, 1.24, 1.49],
+    "cilium-2019": [1.31, 1.56, 1.98, 1.01],
+    "imroc-2026": [0.71, 0.55, 0.41, 0.29],
+    "alibaba-2020": [0.38, 0.99, 1.00, 0.82],
+    "cilium-2020": [0.86],
+    "huawei-2017": [4.0],
+    "kep-3453": [0.49],
+    "pr-16344": [0.375],
+    "xdp-2018": [0.55],
+}
+
+
+@pytest.mark.parametrize(("source", "ratio"), [(source, ratio) for source, ratios in RATIOS.items() for ratio in ratios])
+def test_each_published_ratio_is_a_row_or_told_not_to_be_simulated(source: str, ratio: float) -> None:
+    rows = [target.value for target in TARGETS.targets if target.source.key == source]
+    told = [float(absent.value) for absent in TARGETS.absent if absent.source.key == source]
+    assert ratio in rows + told
