@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, WithJsonSchema, model_validator
@@ -32,6 +33,8 @@ from svcsim.units import S
 
 MAX_NODES = 5_000
 DEFAULT_NODE_PREFIX = "worker"
+FIRST_NODE = 10
+"""The number of the first node's address in the block of nodes."""
 DEFAULT_POD_CIDR: dict[Family, str] = {"IPv4": "10.244.0.0/16", "IPv6": "fd00:10:244::/56"}
 DEFAULT_NODE_CIDR: dict[Family, str] = {"IPv4": "192.168.0.0/16", "IPv6": "fd00:192:168::/64"}
 MAX_PODS = 110
@@ -187,6 +190,11 @@ class Tcp(Part):
     """The most that may be under way in a direction, as socket buffers limit it; default: half of tcp_rmem's greatest, 6 MiB."""
     slow_start_after_idle: bool = True
     """net.ipv4.tcp_slow_start_after_idle: whether the window of a connection that rests falls back to ten segments."""
+
+
+def node_block_length(pods: IPv4Network | IPv6Network) -> int:
+    """The prefix of a node's part of the pods' block, as the node IPAM controller cuts it: /24 of IPv4, /64 of IPv6, or whole."""
+    return max(24 if pods.version == 4 else 64, pods.prefixlen)
 
 
 class Network(Part):

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from svcsim.errors import UsageError
 from svcsim.kube.api.node import Node as NodeObject
 from svcsim.linux.address import Address, Prefix, parse_address
 from svcsim.linux.ipvs.settings import NEWEST_KERNEL
+from svcsim.scenario.cluster import FIRST_NODE, node_block_length
 from svcsim.scenario.model import Scenario
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -47,7 +47,7 @@ def machines_of(scenario: Scenario) -> tuple[Machine, ...]:
         return tuple(
             Machine(
                 node.name,
-                _addresses(node.address or (), nodes, 10 + i),
+                _addresses(node.address or (), nodes, FIRST_NODE + i),
                 tuple(Prefix.parse(str(block)) for block in pods[i]),
                 node.cores,
                 node.zone or "",
@@ -64,7 +64,7 @@ def machines_of(scenario: Scenario) -> tuple[Machine, ...]:
         machines.append(
             Machine(
                 obj.metadata.name,
-                _addresses(obj.internal_ips, nodes, 10 + i),
+                _addresses(obj.internal_ips, nodes, FIRST_NODE + i),
                 tuple(Prefix.parse(_of_family(obj.pod_cidrs, block.version) or str(block)) for block in pods[i]),
                 _cores(obj),
                 obj.zone,
@@ -109,17 +109,10 @@ def _pod_networks(cidrs: tuple[str, ...], count: int) -> list[tuple[Network, ...
 
 
 def _blocks(cidr: str, count: int) -> list[Network]:
-    """A block of addresses a node, as the node IPAM controller hands them out: /24 of IPv4, /64 of IPv6, smaller if need be."""
+    """A block of addresses for each node; the checks of a scenario hold that there is room."""
     whole = ip_network(cidr)
-    wanted = 24 if whole.version == 4 else 64
-    length = max(wanted, whole.prefixlen)
-    if 2 ** (length - whole.prefixlen) < count:
-        raise UsageError(
-            f"cluster.network.podCIDR {cidr} has room for {2 ** (length - whole.prefixlen)} nodes, not for {count}: "
-            f"take a larger block, such as {'10.0.0.0/8' if whole.version == 4 else 'fd00:10::/48'}"
-        )
     blocks: list[Network] = []
-    for block in whole.subnets(new_prefix=length):
+    for block in whole.subnets(new_prefix=node_block_length(whole)):
         blocks.append(block)
         if len(blocks) == count:
             break

@@ -15,6 +15,7 @@ from svcsim.scenario.checks.cluster import (
     discovery_mistakes,
     family_mistakes,
     link_mistakes,
+    room_mistakes,
     route_mistakes,
 )
 from svcsim.scenario.checks.expectations import expectation_mistakes
@@ -49,6 +50,8 @@ def _all(scope: Scope) -> Iterator[Problem]:
         yield scope.places.problem(("cluster", "nodes"), str(error))
         node_names = None
     yield from family_mistakes(scope)
+    if node_names is not None:
+        yield from room_mistakes(scope)
     yield from name_mistakes(scope)
     yield from workload_mistakes(scope, node_names)
     yield from fault_mistakes(scope, node_names)

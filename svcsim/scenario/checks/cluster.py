@@ -10,6 +10,7 @@ from svcsim.kube.api.service import Service
 from svcsim.kube.service_registry import ServiceRegistry
 from svcsim.kube.store import InvalidError
 from svcsim.scenario.checks.scope import BOTH_FAMILIES, CLUSTER_DNS, Scope, unknown
+from svcsim.scenario.cluster import FIRST_NODE, node_block_length
 from svcsim.scenario.quantities import family_of
 from svcsim.scenario.target import Target
 from svcsim.yamlsource import DataPath
@@ -43,6 +44,22 @@ def family_mistakes(scope: Scope) -> Iterator[Problem]:
             if family_of(address) not in nodes:
                 message = f"{address} is {family_of(address)}, and nodes have {nodes[0]} alone {BOTH_FAMILIES}"
                 yield scope.places.problem(path, message)
+
+
+def room_mistakes(scope: Scope) -> Iterator[Problem]:
+    """Blocks of addresses that are too small for so many nodes."""
+    scenario, network = scope.scenario, scope.scenario.cluster.network
+    count = len(scenario.nodes) or len(scope.of_kind("node"))
+    for cidr in map(ip_network, network.pod_cidr):
+        room, larger = 2 ** (node_block_length(cidr) - cidr.prefixlen), "10.0.0.0/8" if cidr.version == 4 else "fd00:10::/48"
+        if room < count:
+            message = f"{cidr} has room for {room} nodes, not for {count}: take a larger block, such as {larger}"
+            yield scope.places.problem(("cluster", "network", "podCIDR"), message)
+    last = max((i for i, node in enumerate(scenario.nodes) if not node.address), default=-1)
+    for cidr in map(ip_network, network.node_cidr):
+        if last >= 0 and FIRST_NODE + last + 1 >= cidr.num_addresses:
+            message = f"{cidr} has room for {max(0, cidr.num_addresses - FIRST_NODE - 1)} nodes, not for {count}"
+            yield scope.places.problem(("cluster", "network", "nodeCIDR"), message)
 
 
 def link_mistakes(scope: Scope, node_names: tuple[str, ...] | None) -> Iterator[Problem]:
