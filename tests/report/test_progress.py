@@ -16,7 +16,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_sees_one_line_rewritten() -> None:
+def test_a_terminal_sees_one_line_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     stream = Terminal()
     with Progress(2, 100 * S, stream=stream) as progress:
         progress.update("iptables", 1000, 50 * S)
