@@ -57,7 +57,7 @@ class History:
 
     @cached_property
     def node_of(self) -> dict[str, str]:
-        """The node of each pod that answered a request or was scheduled in the run."""
+        """The node of each pod that answered a request, was scheduled in the run or served at all."""
         requests, names = self._requests, self.names
         found: dict[str, str] = {}
         known = (requests.endpoint >= 0) & (requests.server_node >= 0)
@@ -69,6 +69,9 @@ class History:
         for entry in self._entries:
             if entry.kind is Happening.POD_SCHEDULED and entry.detail.get("node"):
                 found.setdefault(entry.subject, str(entry.detail["node"]))
+        for name, home in zip(names.endpoints, names.homes, strict=False):
+            if home >= 0:
+                found.setdefault(name, names.nodes[home])
         for trouble in self.troubles:
             # A node's fault names the pods on it; that tells the node of those that never answered.
             if len(trouble.nodes) == 1:

@@ -28,6 +28,7 @@ def _names_text(names: Names) -> str:
             "endpoints": names.endpoints,
             "nodes": names.nodes,
             "endpoints_of": names.endpoints_of,
+            "homes": names.homes,
         }
     )
 
@@ -39,6 +40,7 @@ def _names_from(text: str) -> Names:
         tuple(loaded["endpoints"]),
         tuple(loaded["nodes"]),
         tuple(tuple(indices) for indices in loaded["endpoints_of"]),
+        tuple(loaded.get("homes", ())),
     )
 
 

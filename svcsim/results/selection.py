@@ -112,6 +112,8 @@ class Names:
     nodes: tuple[str, ...] = ()
     endpoints_of: tuple[tuple[int, ...], ...] = ()
     """For each workload the endpoints that stood behind its Service at any time, used or not."""
+    homes: tuple[int, ...] = ()
+    """For each endpoint the node on which it served last, -1 where it never did."""
 
     def workload(self, name: str) -> int:
         """The index of a workload; UsageError with the nearest name if there is none."""

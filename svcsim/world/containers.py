@@ -62,6 +62,7 @@ class Containers:
         self.running: dict[str, Running] = {}
         self.endpoint_names: list[str] = []
         self._endpoint_index: dict[str, int] = {}
+        self._homes: dict[int, int] = {}
         self._selectors = Selectors(store)
         store.listen(Service.__name__, self._service_changed)
         for outside in scenario.cluster.outside:
@@ -79,6 +80,10 @@ class Containers:
             index = self._endpoint_index[name] = len(self.endpoint_names)
             self.endpoint_names.append(name)
         return index
+
+    def endpoint_homes(self) -> list[int]:
+        """For each endpoint the index of the host on which it served last, -1 where it never did."""
+        return [self._homes.get(index, -1) for index in range(len(self.endpoint_names))]
 
     # ---- what the kubelet asks for -----------------------------------------------------------------------------------
 
@@ -177,6 +182,7 @@ class Containers:
                 index = self.endpoint_index(pod.metadata.key)
                 server = self._serve_ingress(pod, serving.ingress, self._profile(serving), namespace, index)
         running.server = server
+        self._homes[server.endpoint] = namespace.host.index
         running.ports = ports
         for port in ports:
             namespace.listeners[port] = server

@@ -58,13 +58,16 @@ def counters_of(
     )
 
 
-def names_of(scenario: Scenario, fabric: Fabric, endpoints: Iterable[str], behind: dict[str, tuple[int, ...]]) -> Names:
+def names_of(
+    scenario: Scenario, fabric: Fabric, endpoints: Iterable[str], homes: Iterable[int], behind: dict[str, tuple[int, ...]]
+) -> Names:
     """What the indices in the records mean."""
     return Names(
         workloads=tuple(workload.name for workload in scenario.workloads),
         endpoints=tuple(endpoints),
         nodes=tuple(host.name for host in fabric.hosts),
         endpoints_of=tuple(behind.get(workload.name, ()) for workload in scenario.workloads),
+        homes=tuple(homes),
     )
 
 

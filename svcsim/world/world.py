@@ -251,7 +251,7 @@ class World:
         }
         return result_of(
             self.scenario, self.label, self.replication, requests, self.journal,
-            names_of(self.scenario, fabric, self.containers.endpoint_names, behind),
+            names_of(self.scenario, fabric, self.containers.endpoint_names, self.containers.endpoint_homes(), behind),
             counters_of(fabric, cpu, requests, self.clock.events_scheduled, self.clock.now, self.control.propagation),
             provenance_of(
                 self.scenario, resolved_yaml(self.scenario), self.seed, self.label, self.profile, self.costs.mode_key

@@ -106,3 +106,12 @@ def test_the_explanation_names_the_one_dead_endpoint_among_several():
         assert each.endpoint
         assert f"{each.endpoint} on {each.server_node} was dead" in about
         assert about.count("was dead since") == 1
+
+
+def test_the_names_tell_where_endpoints_served_that_nobody_asked():
+    seen = see(**{"workloads[0].arrivals": {"constant": "1/min"}}, run__duration="2s")
+    names = seen.result.names
+    assert len(seen.result.requests) <= 3
+    served = {names.endpoints[index]: names.nodes[home] for index, home in enumerate(names.homes) if home >= 0}
+    web = {pod: node for pod, node in served.items() if pod.startswith("default/web-")}
+    assert sorted(web.values()) == ["worker-1", "worker-2", "worker-3"]
