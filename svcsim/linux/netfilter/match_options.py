@@ -92,6 +92,17 @@ def _flags(text: str) -> tuple[str, ...]:
     return tuple(name for name in _TCP_FLAGS if name in names)
 
 
+def _probability(text: str) -> float:
+    """A share from 0 to 1 (iptables extensions/libxt_statistic.c)."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"{text!r} is no probability from 0 to 1")
+    return share
+
+
 def _states(words: Words, negated: bool) -> Match:
     return ConntrackState(tuple(words.take().split(",")), negated)
 
@@ -138,7 +149,7 @@ def option_match(option: str, module: str, words: Words, *, negated: bool) -> Ma
     if option == "--mode" and words.skip("random"):
         return None
     if option == "--probability" and not negated:
-        return Statistic(float(words.take()))
+        return Statistic(_probability(words.take()))
     if option in _OPTIONS:
         return _OPTIONS[option](words, negated)
     if option in _PLAIN_OPTIONS and not negated:

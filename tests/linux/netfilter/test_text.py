@@ -56,6 +56,12 @@ def test_each_kind_of_rule_reads_back(text: str) -> None:
     assert render_rule(parse_rule(text)) == text
 
 
+@pytest.mark.parametrize("share", ["50", "1.01", "-0.5", "nan", "inf", "half"])
+def test_a_probability_lies_between_nothing_and_all(share: str) -> None:
+    with pytest.raises(ValueError, match=rf"does not know --probability( {share})? in a rule"):
+        parse_rule(f"-m statistic --mode random --probability {share} -j KUBE-SEP-X")
+
+
 @pytest.mark.parametrize("text", ["-m hashlimit --hashlimit 5/s", "--tcp-option 5", "-d", "-j TPROXY --on-port 1"])
 def test_what_is_not_known_is_an_error_not_a_guess(text: str) -> None:
     with pytest.raises(ValueError, match=r"svcsim does not know|ends early"):
