@@ -45,7 +45,7 @@ done"""
 def test_each_help_fits_its_width_and_has_an_example(name: str) -> None:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    top = click.Context(cli, info_name="svcsim", max_content_width=100, terminal_width=100)
+    top = click.Context(cli, info_name="svcsim", terminal_width=100, **cli.context_settings)
     text = command.get_help(click.Context(command, parent=top, info_name=name))
     assert max(map(len, text.splitlines())) <= 100
     assert any(line.strip().startswith((f"svcsim {name} ", f'eval "$(svcsim {name} ')) for line in text.splitlines()[1:]), text

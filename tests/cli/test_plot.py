@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from svcsim.cli.main import cli
 from svcsim.cli.plot import plot
 from svcsim.errors import UsageError
 from svcsim.results import folder
@@ -20,7 +21,9 @@ def run(tmp_path: Path) -> Path:
 
 
 def call(*arguments: object) -> str:
-    result = CliRunner().invoke(plot, [str(argument) for argument in arguments], catch_exceptions=False)
+    words = [str(argument) for argument in arguments]
+    # click keeps a command's help option from its first call: it has to be called as the program calls it.
+    result = CliRunner().invoke(plot, words, catch_exceptions=False, **cli.context_settings)
     assert result.exit_code == 0, result.output
     return result.output
 
