@@ -111,11 +111,9 @@ def compare(
     from svcsim.errors import UsageError
     from svcsim.report.notebook import progress_of
     from svcsim.scenario.changed import changed
-    from svcsim.scenario.figures import check_comes, figures_of
     from svcsim.scenario.modes import compared
-    from svcsim.spelling import nearest
-    from svcsim.sweep.runs import jobs_of
-    from svcsim.sweep.tasks import Task, perform_all
+    from svcsim.sweep.contrasting import tasks_to_contrast
+    from svcsim.sweep.tasks import perform_all
 
     if replications < 2:
         raise UsageError(f"one replication has no interval: ask for at least two (got {replications})")
@@ -123,12 +121,7 @@ def compare(
     loaded = changed(scenario, wanted)
     if not loaded.compare:
         raise UsageError(f"{loaded.name} compares nothing: say what, as in over={{'kubernetes.proxy': ['iptables', 'ipvs/rr']}}")
-    figures = figures_of(loaded, metrics)
-    tasks = [Task(job.number, job, variant, figures) for job, variant in jobs_of(loaded)]
-    check_comes((figure, task.scenario) for task in tasks for figure in figures)
-    labels = list(dict.fromkeys(task.job.label for task in tasks))
-    if base is not None and base not in labels:
-        raise UsageError(f"there is no variant {base!r} to compare with{nearest(base, labels)}")
+    figures, tasks = tasks_to_contrast(loaded, metrics, base)
     with progress_of(len(tasks), loaded.run.duration_ns, progress) as shown:
         runs = perform_all(tasks, processes=processes, on_end=lambda task, one: shown.finish(task.job.name, one.requests))
     return contrast(runs, figures, base, level)

@@ -55,10 +55,9 @@ def compare(
     from svcsim.report.scene import scene_of
     from svcsim.report.terminal import header, ink_for, printable
     from svcsim.results.summary import dumps
-    from svcsim.scenario.figures import check_comes, figures_of
     from svcsim.scenario.loader import load
-    from svcsim.sweep.runs import jobs_of
-    from svcsim.sweep.tasks import Task, perform_all
+    from svcsim.sweep.contrasting import tasks_to_contrast
+    from svcsim.sweep.tasks import perform_all
 
     overrides: dict[str, Any] = overrides_of(settings, seed=seed, replications=replications)
     loaded = load(scenario, {**overrides, **comparison_of(over)})
@@ -69,14 +68,7 @@ def compare(
             check_place(place)
     if figure is not None and figure.suffix not in FIGURES:
         raise UsageError(f"a figure is written as {', '.join(FIGURES)} (got {figure.name})")
-    figures = figures_of(loaded, metrics)
-    tasks = [Task(job.number, job, variant, figures) for job, variant in jobs_of(loaded)]
-    check_comes((figure, task.scenario) for task in tasks for figure in figures)
-    labels = list(dict.fromkeys(task.job.label for task in tasks))
-    if base is not None and base not in labels:
-        from svcsim.spelling import nearest
-
-        raise UsageError(f"there is no variant {base!r} to compare with{nearest(base, labels)}")
+    figures, tasks = tasks_to_contrast(loaded, metrics, base)
     stream = sys.stderr if json_path is not None and str(json_path) == "-" else sys.stdout
     ink = ink_for(stream)
     if not quiet:
