@@ -97,6 +97,10 @@ def _perform_elsewhere(
                     process.terminate()
             raise
         finally:
-            for future in futures:
-                future.cancel()
-            executor.shutdown(wait=True)
+            if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+                # Its own thread cancels: it would stumble over what is cancelled here when it finds its workers gone.
+                executor.shutdown(wait=True, cancel_futures=True)
+            else:
+                for future in futures:
+                    future.cancel()
+                executor.shutdown(wait=True)

@@ -371,11 +371,12 @@ class Clients:
             return 0
         service = self._service(model)
         if service is None or service.spec.is_headless or not service.spec.cluster_ip:
-            raise self._mistake(
-                model,
-                f"{to.host} has no address that a client could know without DNS; "
-                "let it resolve the name (resolve: interval(30s)), or give an address",
-            )
+            if source.namespace.is_host and model.resolve.policy != "never":
+                host = source.namespace.name
+                advice = f"and {host} does not ask cluster DNS, only pods do; let pods be the clients, or give an address"
+            else:
+                advice = "let it resolve the name (resolve: interval(30s)), or give an address"
+            raise self._mistake(model, f"{to.host} has no address that a client could know without DNS; {advice}")
         return self._reachable(tuple(map(parse_address, service.spec.cluster_ips)), model, source)
 
     def _published_address(self, model: WorkloadModel, source: Source) -> int:

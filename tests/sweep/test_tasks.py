@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from svcsim import loads
-from svcsim.errors import SimulationError
+from svcsim.errors import SimulationError, UsageError
 from svcsim.results.measured import Measured
 from svcsim.scenario.figures import figures_of
 from svcsim.sweep import tasks as module
@@ -52,6 +53,20 @@ def _perform_once_dying(task: Task) -> Measured:
         marker.touch()
         os._exit(1)
     return perform(task)
+
+
+def _perform_badly(task: Task) -> Measured:
+    raise UsageError(f"task {task.number} is a mistake")
+
+
+def test_a_mistake_ends_all_workers_without_a_word_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    monkeypatch.setattr(module, "perform", _perform_badly)
+    for _ in range(5):
+        with pytest.raises(UsageError, match="is a mistake"):
+            perform_all(tasks() * 4, processes=2)
+    assert said == []
 
 
 def test_a_worker_that_dies_costs_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import svcsim
 from svcsim.engine.journal import Happening
-from svcsim.errors import InputError
+from svcsim.errors import InputError, UsageError
 from svcsim.kube.api.service import Service
 from svcsim.results.records import Flag, Outcome
 from svcsim.world import build
@@ -165,6 +165,11 @@ HEADLESS = {
     "workloads[0].connections": "keepalive",
     "workloads[0].from": {"clients": 1},
 }
+
+
+def test_a_node_as_client_of_a_headless_service_is_told_that_only_pods_ask_dns():
+    with pytest.raises(UsageError, match="worker-1 does not ask cluster DNS, only pods do"):
+        see(**{**HEADLESS, "workloads[0].from": "node/worker-1"})
 
 
 @pytest.mark.parametrize(
